@@ -19,7 +19,7 @@ import (
 // TraceOptions says where spans go. The standard variables OTEL_EXPORTER_OTLP_*, OTEL_TRACES_SAMPLER,
 // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES fill what is left empty.
 type TraceOptions struct {
-	Endpoint string            // base URL of an OTLP/HTTP receiver; empty: as the environment says
+	Endpoint string            // URL of an OTLP/HTTP receiver, "http://collector:4318/v1/traces"; empty: as the environment says
 	Headers  map[string]string // sent along, for the receiver's credentials
 	Ratio    float64           // share of the traces begun here that are recorded; zero means all
 	Version  string            // of Tollgate
