@@ -1,0 +1,204 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// sqliteBackend holds one connection that writes, guarded by a turnstile, and a set of connections
+// that read. WAL lets readers go on while the writer writes.
+type sqliteBackend struct {
+	pool    *sql.DB
+	writer  *conn
+	turns   turnstile
+	readers chan *conn // the free ones of n
+	n       int
+	all     []*conn
+	closed  chan struct{}
+	once    sync.Once
+	maxWait time.Duration
+}
+
+// Pragmas of every connection, in this order. busy_timeout is for other processes (a backup, the
+// sqlite3 shell): within this one the turnstile keeps writers apart.
+var sqlitePragmas = []string{
+	"busy_timeout(5000)",
+	"journal_mode(WAL)",
+	"synchronous(FULL)",
+	"foreign_keys(1)",
+	"temp_store(MEMORY)",
+	"wal_autocheckpoint(4000)",     // pages of 4 KiB: fewer, larger checkpoints
+	"journal_size_limit(67108864)", // a log that grew under a long reader shrinks again
+}
+
+func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteBackend, err error) {
+	if path == "" || path == ":memory:" {
+		return nil, errors.New("db: sqlite: needs the path of a file")
+	}
+	flags := os.O_RDWR | os.O_CREATE
+	if o.ReadOnly {
+		flags = os.O_RDONLY
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("db: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("db: %w", err)
+	}
+	connector, err := sqlite.NewConnector(sqliteDSN(path, o))
+	if err != nil {
+		return nil, fmt.Errorf("db: %w", err)
+	}
+	b := &sqliteBackend{pool: sql.OpenDB(connector), readers: make(chan *conn, o.MaxConns), closed: make(chan struct{}), maxWait: o.MaxWait}
+	defer func() {
+		if err != nil {
+			_ = b.close() // the first failure is the one to tell
+		}
+	}()
+	if !o.ReadOnly {
+		if b.writer, err = b.connect(ctx, "PRAGMA cache_size=-8192"); err != nil {
+			return nil, err
+		}
+	}
+	for range o.MaxConns {
+		c, err := b.connect(ctx, "PRAGMA query_only=1")
+		if err != nil {
+			return nil, err
+		}
+		b.readers <- c
+		b.n++
+	}
+	return b, nil
+}
+
+func sqliteDSN(path string, o Options) string {
+	q := url.Values{"_pragma": sqlitePragmas, "_dqs": {"0"}}
+	if o.NoSync {
+		q["_pragma"] = append(q["_pragma"][:len(sqlitePragmas):len(sqlitePragmas)], "synchronous(OFF)")
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+func (b *sqliteBackend) connect(ctx context.Context, pragma string) (*conn, error) {
+	sc, err := b.pool.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("db: sqlite: %w", err)
+	}
+	c := &conn{sc, map[string]*sql.Stmt{}}
+	b.all = append(b.all, c)
+	if _, err := c.ExecContext(ctx, pragma); err != nil {
+		return nil, fmt.Errorf("db: sqlite: %w", err)
+	}
+	return c, nil
+}
+
+func (b *sqliteBackend) begin(ctx context.Context, t *Tx, c class) error {
+	if c == read {
+		var err error
+		if t.conn, err = b.reader(ctx); err != nil {
+			return err
+		}
+		if _, err := t.conn.exec(context.Background(), "BEGIN", nil); err != nil {
+			b.readers <- t.conn
+			return err
+		}
+		return nil
+	}
+	limit := b.maxWait
+	if c == settle {
+		limit = 0
+	}
+	if err := b.turns.take(ctx, c, limit); err != nil {
+		return err
+	}
+	t.conn = b.writer
+	if _, err := t.conn.exec(context.Background(), "BEGIN IMMEDIATE", nil); err != nil {
+		b.turns.give()
+		return err
+	}
+	return nil
+}
+
+// reader waits for a free reading connection.
+func (b *sqliteBackend) reader(ctx context.Context) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case c := <-b.readers:
+		return c, nil
+	default:
+	}
+	timer := time.NewTimer(b.maxWait)
+	defer timer.Stop()
+	select {
+	case c := <-b.readers:
+		return c, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-b.closed:
+		return nil, errClosed
+	case <-timer.C:
+		return nil, errBusy
+	}
+}
+
+func (b *sqliteBackend) end(t *Tx, commit bool) error {
+	defer func() {
+		if t.class == read {
+			b.readers <- t.conn
+		} else {
+			b.turns.give()
+		}
+	}()
+	if commit {
+		_, err := t.conn.exec(context.Background(), "COMMIT", nil)
+		if err == nil {
+			return nil
+		}
+		return errors.Join(err, b.rollback(t))
+	}
+	return b.rollback(t)
+}
+
+// rollback ends the transaction if there is one left: SQLite has ended it by itself after some
+// failures (full disk, I/O error).
+func (b *sqliteBackend) rollback(t *Tx) error {
+	_, err := t.conn.exec(context.Background(), "ROLLBACK", nil)
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code() == sqlite3.SQLITE_ERROR {
+		return nil // "no transaction is active"
+	}
+	return err
+}
+
+func (b *sqliteBackend) retry(error) bool { return false }
+
+// close waits for whoever is in a transaction.
+func (b *sqliteBackend) close() (err error) {
+	b.once.Do(func() {
+		b.turns.close()
+		close(b.closed)
+		for range b.n {
+			<-b.readers
+		}
+		for _, c := range b.all {
+			for _, s := range c.stmts {
+				err = errors.Join(err, s.Close())
+			}
+			err = errors.Join(err, c.Close())
+		}
+		err = errors.Join(err, b.pool.Close())
+	})
+	return err
+}
