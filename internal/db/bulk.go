@@ -27,22 +27,22 @@ func (t *Tx) InsertRows(table string, cols []string, data []any, suffix string) 
 	if t.db.engine == PostgreSQL {
 		return t.bulk(head+unnest(data)+" "+suffix, data, returning)
 	}
-	for from := 0; from < rows; {
-		to := min(from+sqliteBatch, rows)
-		if to-from < sqliteBatch {
-			to = from + 1 // the rest row by row, so that there are two texts, not sqliteBatch
+	from := 0
+	for _, size := range sqliteBatches {
+		for ; from+size <= rows; from += size {
+			k, more, err := t.bulk(head+valueRows(len(cols), size)+" "+suffix, cells(data, from, from+size), returning)
+			if err != nil {
+				return n, nil, err
+			}
+			n, returned = n+k, append(returned, more...)
 		}
-		k, more, err := t.bulk(head+valueRows(len(cols), to-from)+" "+suffix, cells(data, from, to), returning)
-		if err != nil {
-			return n, nil, err
-		}
-		n, returned, from = n+k, append(returned, more...), to
 	}
 	return n, returned, nil
 }
 
-// sqliteBatch is how many rows go into one statement on SQLite.
-const sqliteBatch = 16
+// sqliteBatches are how many rows go into one statement on SQLite. Measured with 12 columns on two
+// cores: 1 row 140,000 rows/s, 8 rows 210,000, 64 rows 250,000, and no more beyond.
+var sqliteBatches = [...]int{64, 8, 1}
 
 func (t *Tx) bulk(text string, args []any, returning bool) (int64, []string, error) {
 	if !returning {

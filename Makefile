@@ -1,0 +1,32 @@
+# The tasks of this tree. Go is all that building needs; the tests bring what else they need.
+
+GO ?= go
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help check test bench fuzz run nightly
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## format, vet, lint (where golangci-lint is installed), tests without PostgreSQL and Redis
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted: $$bad" >&2; exit 1; }
+	$(GO) vet ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "golangci-lint is not installed: skipped"; fi
+	TOLLGATE_TEST_REQUIRE= $(GO) test ./...
+
+test: ## everything, on SQLite and PostgreSQL, memory and Redis, with the race detector (what CI runs)
+	scripts/test
+
+bench: ## benchmarks: time, bytes and allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	scripts/fuzz $(FUZZTIME)
+
+run: ## the demo: go run ./cmd/tollgate demo
+	$(GO) run ./cmd/tollgate demo
+
+nightly: ## the long runs: everything with TOLLGATE_NIGHTLY=1, then ten minutes of every fuzz target
+	TOLLGATE_NIGHTLY=1 TEST_TIMEOUT=12h scripts/test
+	scripts/fuzz 10m
