@@ -1,0 +1,161 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+)
+
+// Snapshot is the catalogue as of one change counter, for the hot path: drafts are left out, targets
+// and versions out of service are left out, credentials are open. It is immutable, everything
+// reachable from it included.
+type Snapshot struct {
+	// Rev is the change counter that the snapshot shows.
+	Rev int64
+	// Faults are credentials that could not be opened (a lost sealer key); they count as disabled.
+	Faults []Fault
+
+	products  []*Product // by id
+	upstreams []*Upstream
+	byUUID    map[db.UUID]*Product
+	byModel   map[string][]*Product
+	byOwner   map[db.UUID]map[string]*Product
+}
+
+// Fault is something that the snapshot had to leave out.
+type Fault struct {
+	Object string // id
+	Err    error
+}
+
+// rows are what a snapshot is made of, as read from the tables.
+type rows struct {
+	upstreams []*Upstream
+	products  []*Product
+	versions  map[string][]*Version // by product id
+	targets   map[string][]*Target  // by version id
+}
+
+// build makes a snapshot of rows, which it takes over. A target whose upstream is missing is out of
+// service: the tables may have been read in the middle of a change.
+func build(rev int64, r rows) *Snapshot {
+	s := &Snapshot{
+		Rev:     rev,
+		byUUID:  make(map[db.UUID]*Product, len(r.products)),
+		byModel: make(map[string][]*Product, len(r.products)),
+		byOwner: map[db.UUID]map[string]*Product{},
+	}
+	serving := make(map[string]*Upstream, len(r.upstreams))
+	for _, u := range r.upstreams {
+		if u.InService() {
+			serving[u.ID] = u
+		}
+		u.Credentials = slices.DeleteFunc(u.Credentials, func(c *Credential) bool { return c.State != Active })
+	}
+	s.upstreams = r.upstreams
+	slices.SortFunc(r.products, func(a, b *Product) int { return cmp.Compare(a.ID, b.ID) })
+	for _, p := range r.products {
+		if p.State == Draft {
+			continue
+		}
+		p.Versions = r.versions[p.ID]
+		for _, v := range p.Versions {
+			v.Targets = inService(r.targets[v.ID], serving)
+			if v.Share > 0 && len(v.Targets) > 0 {
+				p.Live = append(p.Live, v)
+			}
+		}
+		s.add(p)
+	}
+	return s
+}
+
+// inService returns the targets whose upstream is serving, tied to it, by priority.
+func inService(targets []*Target, serving map[string]*Upstream) []*Target {
+	kept := make([]*Target, 0, len(targets))
+	for _, t := range targets {
+		if u := serving[t.UpstreamID]; u != nil {
+			t.Upstream = u
+			kept = append(kept, t)
+		}
+	}
+	slices.SortFunc(kept, func(a, b *Target) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.ID, b.ID))
+	})
+	return kept
+}
+
+func (s *Snapshot) add(p *Product) {
+	s.products = append(s.products, p)
+	s.byUUID[p.UUID] = p
+	s.byModel[p.Model] = append(s.byModel[p.Model], p)
+	own := s.byOwner[p.OrgUUID]
+	if own == nil {
+		own = map[string]*Product{}
+		s.byOwner[p.OrgUUID] = own
+	}
+	own[p.Model] = p
+}
+
+// Products returns all products but drafts, by id. Do not change the slice.
+func (s *Snapshot) Products() []*Product { return s.products }
+
+// Upstreams returns all upstreams, by id. Do not change the slice.
+func (s *Snapshot) Upstreams() []*Upstream { return s.upstreams }
+
+// Product returns a product by its id, or nil.
+func (s *Snapshot) Product(id db.UUID) *Product { return s.byUUID[id] }
+
+// ByModel returns the products of all providers under a public model id, by id. It does not
+// allocate. Do not change the slice.
+func (s *Snapshot) ByModel(model []byte) []*Product { return s.byModel[string(model)] }
+
+// ByOwner returns a provider's product by its public model id, or nil. It does not allocate.
+func (s *Snapshot) ByOwner(org db.UUID, model []byte) *Product { return s.byOwner[org][string(model)] }
+
+// Snapshot reads the catalogue within tx. It returns prev itself if nothing has changed since.
+func (s *Store) Snapshot(tx *db.Tx, prev *Snapshot) (*Snapshot, error) {
+	rev, err := db.Revision(tx, Counter)
+	if err != nil || prev != nil && prev.Rev == rev {
+		return prev, err
+	}
+	var r rows
+	if r.upstreams, err = readUpstreams(tx, "ORDER BY id"); err != nil {
+		return nil, err
+	}
+	if r.products, err = readBareProducts(tx, "WHERE state <> 'draft' ORDER BY id"); err != nil {
+		return nil, err
+	}
+	if r.versions, _, err = readVersions(tx, "WHERE share > 0"); err != nil {
+		return nil, err
+	}
+	if r.targets, err = readTargets(tx, ""); err != nil {
+		return nil, err
+	}
+	sealed, err := readSealed(tx)
+	if err != nil {
+		return nil, err
+	}
+	faults := s.open(r.upstreams, sealed)
+	snap := build(rev, r)
+	snap.Faults = faults
+	return snap, nil
+}
+
+// open fills in the credentials' secrets. One that does not open is disabled and reported.
+func (s *Store) open(upstreams []*Upstream, sealed map[string][]byte) (faults []Fault) {
+	for _, u := range upstreams {
+		for _, c := range u.Credentials {
+			if c.State != Active {
+				continue
+			}
+			var err error
+			if c.Secret, err = s.sealer.Open(sealed[c.ID], sealContext(c.ID)); err != nil {
+				c.State = Disabled
+				faults = append(faults, Fault{c.ID, err})
+			}
+		}
+	}
+	return faults
+}
