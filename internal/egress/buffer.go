@@ -1,0 +1,55 @@
+package egress
+
+import "sync"
+
+const (
+	smallBuffer = 4 << 10  // a waiting or trickling response, a request head with a small body
+	largeBuffer = 32 << 10 // bulk
+	maxHead     = 64 << 10 // response head
+)
+
+// buffer is a window b[r:w] of bytes not yet consumed.
+type buffer struct {
+	b    []byte
+	r, w int
+}
+
+func (b *buffer) empty() bool { return b.r == b.w }
+
+// compact moves the window to the front.
+func (b *buffer) compact() {
+	if b.r > 0 {
+		b.w = copy(b.b, b.b[b.r:b.w])
+		b.r = 0
+	}
+}
+
+// buffers pools the two sizes.
+type buffers struct{ small, large sync.Pool }
+
+func (p *buffers) init() {
+	p.small.New = func() any { return &buffer{b: make([]byte, smallBuffer)} }
+	p.large.New = func() any { return &buffer{b: make([]byte, largeBuffer)} }
+}
+
+// get returns an empty buffer of at least n bytes.
+func (p *buffers) get(n int) *buffer {
+	switch {
+	case n <= smallBuffer:
+		return p.small.Get().(*buffer)
+	case n <= largeBuffer:
+		return p.large.Get().(*buffer)
+	}
+	return &buffer{b: make([]byte, n)}
+}
+
+// put takes a buffer back; other sizes are left to the collector.
+func (p *buffers) put(b *buffer) {
+	b.r, b.w = 0, 0
+	switch len(b.b) {
+	case smallBuffer:
+		p.small.Put(b)
+	case largeBuffer:
+		p.large.Put(b)
+	}
+}

@@ -1,0 +1,161 @@
+package egress
+
+import (
+	"errors"
+	"strconv"
+)
+
+const (
+	wholeBody  = 16 << 10 // a request up to this size is put together in one buffer and written at once
+	maxInterim = 5        // 1xx responses before the real one
+)
+
+// Do sends r and reads the head of the response into resp, whose body is then read with Next. It
+// blocks the caller's goroutine. resp must be released, unless Do fails.
+//
+// A request on a pooled connection that the upstream closes within a second, without having sent a
+// byte of response, is sent once more on a new connection: the close was on its way when we sent.
+// Nothing else is retried. An error that is [ErrNotSent] says that no upstream saw the request.
+func (e *Endpoint) Do(r *Request, resp *Response) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	resp.reset()
+	var lost error // of a first attempt that may have been seen
+	for lost == nil {
+		c := e.take()
+		if c == nil {
+			break
+		}
+		err := c.exchange(r, resp)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errStale) {
+			if lost = err; !c.closedEarly(err) {
+				c.discard()
+				return err
+			}
+		}
+		c.discard()
+	}
+	c, err := e.dial(r.Cancel)
+	if err != nil {
+		if lost != nil && errors.Is(err, ErrNotSent) {
+			return lost
+		}
+		return err
+	}
+	if err = c.exchange(r, resp); err != nil {
+		c.discard()
+	}
+	return err
+}
+
+// closedEarly reports whether err is what a connection shows that was being closed while we sent.
+func (c *conn) closedEarly(err error) bool {
+	return !c.answered && c.word.Load()&stateMask != stateCut && !errors.Is(err, ErrCanceled) && !c.ep.old(c)
+}
+
+// exchange sends r and reads the head of the response; on success resp owns c.
+func (c *conn) exchange(r *Request, resp *Response) error {
+	if !r.Cancel.hold(c, nil) {
+		return failCanceled()
+	}
+	err := c.roundTrip(r, resp)
+	if err != nil {
+		r.Cancel.drop()
+		return err
+	}
+	resp.conn, resp.cancel = c, r.Cancel
+	return nil
+}
+
+func (c *conn) roundTrip(r *Request, resp *Response) error {
+	c.render(r)
+	c.op = opSend
+	err := c.transfer()
+	c.dropOut()
+	for err == nil {
+		var done bool
+		if done, err = c.readHead(r.Method == "HEAD", resp); done {
+			return nil
+		}
+		if err == nil {
+			err = c.transfer()
+		}
+	}
+	return c.failure(err, failHead)
+}
+
+// render puts the request into c.out, with the body if that is small, else the body into c.body.
+func (c *conn) render(r *Request) {
+	e, n := c.ep, r.size()
+	need := len(r.Method) + len(e.prefix) + len(r.Path) + len(e.host) + len(r.Head) + len(r.RequestID) + 64
+	whole := need+n <= wholeBody
+	switch {
+	case whole:
+		need += n
+	case c.tls != nil:
+		need = largeBuffer // to fill up records
+	}
+	c.out = c.ep.client.bufs.get(need)
+	b := append(c.out.b[:0], r.Method...)
+	b = append(b, ' ')
+	b = append(b, e.prefix...)
+	b = append(b, r.Path...)
+	if len(e.prefix)+len(r.Path) == 0 {
+		b = append(b, '/')
+	}
+	b = append(b, e.host...)
+	b = append(b, r.Head...)
+	if len(r.RequestID) > 0 {
+		b = append(b, "X-Request-Id: "...)
+		b = append(b, r.RequestID...)
+		b = append(b, "\r\n"...)
+	}
+	if n > 0 || r.Method != "GET" && r.Method != "HEAD" && r.Method != "DELETE" {
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, int64(n), 10)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	if whole {
+		for _, p := range r.Parts {
+			b = append(b, p...)
+		}
+	} else {
+		c.body = r.Parts
+	}
+	c.out.w = len(b)
+}
+
+// readHead looks for the head of the final response in what was read; not done means read more.
+func (c *conn) readHead(noBody bool, resp *Response) (done bool, err error) {
+	for {
+		b := c.in.b[c.in.r:c.in.w]
+		end, next, err := headEnd(b, c.scanned)
+		c.scanned = next
+		if end == 0 || err != nil {
+			return false, err
+		}
+		h := &resp.head
+		resp.block = append(resp.block[:0], b[:end-2]...)
+		c.in.r += end
+		if err := h.parse(resp.block); err != nil {
+			return false, err
+		}
+		switch {
+		case h.status == 101:
+			return false, protocol("protocol switch that nobody asked for")
+		case h.status >= 200:
+			h.keep = h.keep && c.sendErr == nil
+			resp.begin(noBody)
+			c.full = c.full || h.length > smallBuffer
+			return true, nil
+		}
+		if resp.interim++; resp.interim > maxInterim {
+			return false, protocol("too many interim responses")
+		}
+	}
+}
