@@ -60,6 +60,8 @@ func readUsage(b []byte, u *llm.Usage) bool {
 	beyond := int64(0) // output that the total knows of and completion_tokens does not
 	if c.hasTotal {
 		beyond = max(0, c.total-c.prompt-c.completion)
+	} else if c.reasoning > c.completion {
+		beyond = c.reasoning
 	}
 	if beyond > 0 && (c.reasoning == 0 || c.reasoning == beyond) {
 		r.Reasoning = beyond
