@@ -1,0 +1,9 @@
+//go:build !linux
+
+package spool
+
+import "os"
+
+func reserve(f *os.File, size int64) error { return writeZeros(f, size) }
+
+func datasync(f *os.File) error { return f.Sync() }
