@@ -43,11 +43,11 @@ func (s *Spool) makeSpareLocked() {
 		return
 	}
 	s.making = true
-	num := s.nextSeg
+	num, dir := s.nextSeg, s.o.Dir
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
-		seg, err := createSegment(s.o.Dir, num, s.id.Epoch, s.o.SegmentSize)
+		seg, err := createSegment(dir, num, s.id.Epoch, s.o.SegmentSize)
 		s.mu.Lock()
 		s.making = false
 		s.spareErr, s.spareTried = s.noSpace(err), time.Now()

@@ -92,7 +92,7 @@ type Record struct {
 
 const (
 	frame      = 8 // length and CRC-32C before each payload
-	fixedOpen  = 4 + 4 + 8 + 4 + 8 + 9*16 + 8 + 1 + 1
+	fixedOpen  = 4 + 4 + 8 + 4 + 8 + 9*16 + 8 + 1
 	fixedClose = fixedOpen + 2 + 8*(2+Classes+4) + 1 + 64
 	maxOpen    = frame + fixedOpen + MaxLeases*16 + MaxModel
 	maxClose   = frame + fixedClose + MaxLeases*16 + MaxModel
