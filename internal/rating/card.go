@@ -24,7 +24,6 @@ package rating
 
 import (
 	"encoding/json"
-	"errors"
 	"slices"
 )
 
@@ -53,82 +52,70 @@ var pricings = []Pricing{PerUnit, Flat, Graduated, Volume, Package, Percentage, 
 // Card is a rate card as a person writes it. The zero value of a field means that it is not given.
 // A card is checked by Validate or Compile; decoding it from JSON checks its shape strictly.
 type Card struct {
-	Currency   string      `json:"currency"`
-	Lines      []Line      `json:"lines"`
-	Commitment *Commitment `json:"commitment,omitempty"`
-	Minimum    Number      `json:"minimum,omitempty"`
-	Maximum    Number      `json:"maximum,omitempty"`
+	Currency   string      `json:"currency" yaml:"currency"`
+	Lines      []Line      `json:"lines" yaml:"lines"`
+	Commitment *Commitment `json:"commitment,omitempty" yaml:"commitment,omitempty"`
+	Minimum    Number      `json:"minimum,omitempty" yaml:"minimum,omitempty"`
+	Maximum    Number      `json:"maximum,omitempty" yaml:"maximum,omitempty"`
 }
 
 // Line prices one meter, or the part of it that When selects. The first line that matches a usage
 // prices it.
 type Line struct {
-	Name       string      `json:"name,omitempty"` // unique in the card; default meter, or meter.class
-	Meter      string      `json:"meter,omitempty"`
-	When       *When       `json:"when,omitempty"`
-	Pricing    Pricing     `json:"pricing,omitempty"`
-	Price      Number      `json:"price,omitempty"`      // in the card's currency, up to 18 decimals
-	Per        int64       `json:"per,omitempty"`        // how many units Price is for; default 1
-	Percent    Number      `json:"percent,omitempty"`    // of Percentage
-	Free       bool        `json:"free,omitempty"`       // the only way to say that a price is zero
-	Tiers      []Tier      `json:"tiers,omitempty"`      // of Graduated and Volume
-	Allowance  Number      `json:"allowance,omitempty"`  // units of each period that are not charged
-	InAdvance  bool        `json:"in_advance,omitempty"` // of Flat: due when the period opens
-	Discount   *Discount   `json:"discount,omitempty"`
-	Commitment *Commitment `json:"commitment,omitempty"`
-	Minimum    Number      `json:"minimum,omitempty"`
-	Maximum    Number      `json:"maximum,omitempty"`
+	Name       string      `json:"name,omitempty" yaml:"name,omitempty"` // unique in the card; default meter, or meter.class
+	Meter      string      `json:"meter,omitempty" yaml:"meter,omitempty"`
+	When       *When       `json:"when,omitempty" yaml:"when,omitempty"`
+	Pricing    Pricing     `json:"pricing,omitempty" yaml:"pricing,omitempty"`
+	Price      Number      `json:"price,omitempty" yaml:"price,omitempty"`           // in the card's currency, up to 18 decimals
+	Per        int64       `json:"per,omitempty" yaml:"per,omitempty"`               // how many units Price is for; default 1
+	Percent    Number      `json:"percent,omitempty" yaml:"percent,omitempty"`       // of Percentage
+	Free       bool        `json:"free,omitempty" yaml:"free,omitempty"`             // the only way to say that a price is zero
+	Tiers      []Tier      `json:"tiers,omitempty" yaml:"tiers,omitempty"`           // of Graduated and Volume
+	Allowance  Number      `json:"allowance,omitempty" yaml:"allowance,omitempty"`   // units of each period that are not charged
+	InAdvance  bool        `json:"in_advance,omitempty" yaml:"in_advance,omitempty"` // of Flat: due when the period opens
+	Discount   *Discount   `json:"discount,omitempty" yaml:"discount,omitempty"`
+	Commitment *Commitment `json:"commitment,omitempty" yaml:"commitment,omitempty"`
+	Minimum    Number      `json:"minimum,omitempty" yaml:"minimum,omitempty"`
+	Maximum    Number      `json:"maximum,omitempty" yaml:"maximum,omitempty"`
 }
 
 // Tier is a step of a Graduated or Volume line. UpTo is inclusive and missing in the last tier.
 type Tier struct {
-	UpTo  Number `json:"up_to,omitempty"`
-	Price Number `json:"price,omitempty"`
-	Flat  Number `json:"flat,omitempty"` // due once the tier is entered; tier 1 is entered at zero
+	UpTo  Number `json:"up_to,omitempty" yaml:"up_to,omitempty"`
+	Price Number `json:"price,omitempty" yaml:"price,omitempty"`
+	Flat  Number `json:"flat,omitempty" yaml:"flat,omitempty"` // due once the tier is entered; tier 1 is entered at zero
 }
 
 // Discount reduces a line. Usage and UsagePercent come before the price, Amount and then Percent
 // after it.
 type Discount struct {
-	Usage        Number `json:"usage,omitempty"`         // units taken off, once a period
-	UsagePercent Number `json:"usage_percent,omitempty"` // of the units
-	Amount       Number `json:"amount,omitempty"`        // money taken off, once a period, never below zero
-	Percent      Number `json:"percent,omitempty"`       // of the money
+	Usage        Number `json:"usage,omitempty" yaml:"usage,omitempty"`                 // units taken off, once a period
+	UsagePercent Number `json:"usage_percent,omitempty" yaml:"usage_percent,omitempty"` // of the units
+	Amount       Number `json:"amount,omitempty" yaml:"amount,omitempty"`               // money taken off, once a period, never below zero
+	Percent      Number `json:"percent,omitempty" yaml:"percent,omitempty"`             // of the money
 }
 
 // Commitment is a sum that the consumer undertakes to spend in the period.
 type Commitment struct {
-	Amount         Number `json:"amount"`
-	OveragePercent Number `json:"overage_percent,omitempty"` // of the price, for what is beyond; default 100
-	NoTrueUp       bool   `json:"no_true_up,omitempty"`      // do not charge what was committed but not used
+	Amount         Number `json:"amount" yaml:"amount"`
+	OveragePercent Number `json:"overage_percent,omitempty" yaml:"overage_percent,omitempty"` // of the price, for what is beyond; default 100
+	NoTrueUp       bool   `json:"no_true_up,omitempty" yaml:"no_true_up,omitempty"`           // do not charge what was committed but not used
 }
 
 // When selects usage. Each field that is given must match; a list matches any of its members.
 type When struct {
-	Model      OneOf  `json:"model,omitempty"`
-	Class      OneOf  `json:"class,omitempty"` // of MeterTokens
-	Resolution OneOf  `json:"resolution,omitempty"`
-	Region     OneOf  `json:"region,omitempty"`
-	Hours      string `json:"hours,omitempty"` // "HH:MM-HH:MM", end excluded, may pass midnight
-	Days       OneOf  `json:"days,omitempty"`  // mon tue wed thu fri sat sun
-	Zone       string `json:"zone,omitempty"`  // of Hours and Days, IANA name; default UTC
+	Model      OneOf  `json:"model,omitempty" yaml:"model,omitempty"`
+	Class      OneOf  `json:"class,omitempty" yaml:"class,omitempty"` // of MeterTokens
+	Resolution OneOf  `json:"resolution,omitempty" yaml:"resolution,omitempty"`
+	Region     OneOf  `json:"region,omitempty" yaml:"region,omitempty"`
+	Hours      string `json:"hours,omitempty" yaml:"hours,omitempty"` // "HH:MM-HH:MM", end excluded, may pass midnight
+	Days       OneOf  `json:"days,omitempty" yaml:"days,omitempty"`   // mon tue wed thu fri sat sun
+	Zone       string `json:"zone,omitempty" yaml:"zone,omitempty"`   // of Hours and Days, IANA name; default UTC
 }
 
 // Number is a decimal as written. In JSON it is a string, or an integer; never a number with a
 // point, which some reader may already have made a float.
 type Number string
-
-// UnmarshalJSON accepts a string or an integer literal.
-func (n *Number) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		return json.Unmarshal(data, (*string)(n))
-	}
-	if !integerLiteral(string(data)) {
-		return errors.New(`a decimal must be a string: "0.15"`)
-	}
-	*n = Number(data)
-	return nil
-}
 
 func integerLiteral(s string) bool {
 	if s != "" && s[0] == '-' {
@@ -144,15 +131,6 @@ func integerLiteral(s string) bool {
 
 // OneOf is a list of names, any of which matches. In JSON a single name may stand for its list.
 type OneOf []string
-
-// UnmarshalJSON accepts a string or a list of strings.
-func (o *OneOf) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		*o = OneOf{""}
-		return json.Unmarshal(data, &(*o)[0])
-	}
-	return json.Unmarshal(data, (*[]string)(o))
-}
 
 // MarshalJSON writes a single name as a string.
 func (o OneOf) MarshalJSON() ([]byte, error) {
