@@ -12,6 +12,9 @@ type Dialect struct{ engine Engine }
 // ForUpdate locks the rows that a SELECT reads, on PostgreSQL. SQLite's writers are alone anyway.
 func (d Dialect) ForUpdate() string { return d.pick("", " FOR UPDATE") }
 
+// ForShare keeps the rows that a SELECT reads as they are until the transaction ends, but lets others do the same.
+func (d Dialect) ForShare() string { return d.pick("", " FOR SHARE") }
+
 // SkipLocked is ForUpdate that passes over rows locked by others: for taking work from a table.
 func (d Dialect) SkipLocked() string { return d.pick("", " FOR UPDATE SKIP LOCKED") }
 
