@@ -129,6 +129,16 @@ func ceilDiv(a, b int64) int64 {
 	return (a-1)/b + 1
 }
 
+// mulDiv returns a*b/c rounded down, for a, b >= 0 and c > 0; it saturates.
+func mulDiv(a, b, c int64) int64 {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if hi >= uint64(c) {
+		return math.MaxInt64
+	}
+	q, _ := bits.Div64(hi, lo, uint64(c))
+	return int64(min(q, math.MaxInt64))
+}
+
 func micros(us int64) time.Duration {
 	return time.Duration(min(us, math.MaxInt64/int64(time.Microsecond))) * time.Microsecond
 }

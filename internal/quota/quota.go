@@ -95,16 +95,19 @@ const (
 type held struct {
 	e      *entry
 	tokens Rate
-	taken  Bucket // of tokens, as Take returned it
+	taken  Bucket    // of tokens, as Take returned it
+	shared *estimate // what the shared store took for tokens, or nil
 }
 
-// Limiter keeps the state of all subjects in memory. Safe for concurrent use.
+// Limiter keeps the state of all subjects in memory, and in a store that nodes share if it was made by
+// [NewShared]. Safe for concurrent use.
 type Limiter struct {
 	shards [nShards]shard
 	seq    atomic.Uint64
+	shared *shared // nil: this node's memory alone
 }
 
-// NewLimiter returns a Limiter without any subjects.
+// NewLimiter returns a Limiter of this process alone.
 func NewLimiter() *Limiter {
 	l := new(Limiter)
 	for i := range l.shards {
@@ -162,8 +165,31 @@ func (l *Limiter) Admit(t *Ticket, subjects []Subject, tokens int64, now time.Ti
 		t.n = 0
 		return r.problem()
 	}
+	if l.shared != nil {
+		if err := l.shared.admit(t, &limits, now); err != nil {
+			l.undo(t, &limits, us)
+			return err
+		}
+	}
 	t.state.Store(admitted)
 	return nil
+}
+
+// undo gives back what decide has just taken.
+func (l *Limiter) undo(t *Ticket, limits *[MaxSubjects]*Subject, now int64) {
+	for i := range t.n {
+		h, e, s := &t.held[i], t.held[i].e, limits[i]
+		e.mu.Lock()
+		e.inFlight--
+		if !s.Limits.Requests.None() {
+			e.requests = e.requests.Refund(s.Limits.Requests, 1, e.requests, now)
+		}
+		if !s.Limits.Tokens.None() {
+			e.tokens = e.tokens.Refund(s.Limits.Tokens, t.estimate, h.taken, now)
+		}
+		e.mu.Unlock()
+	}
+	t.n = 0
 }
 
 // lock finds the entries of the subjects that have limits and locks them in order. It reports false,
@@ -291,7 +317,10 @@ func (l *Limiter) Settle(t *Ticket, actual int64, now time.Time) {
 			}
 		}
 		e.mu.Unlock()
-		h.e = nil
+		if h.shared != nil {
+			l.shared.correct(h.shared, actual, now)
+		}
+		*h = held{}
 	}
 }
 
