@@ -324,10 +324,15 @@ func (l *Limiter) Settle(t *Ticket, actual int64, now time.Time) {
 	}
 }
 
+// shard spreads by the last byte of the id, which is random in UUIDs of any version.
+func (l *Limiter) shard(s *Subject) *shard {
+	return &l.shards[(s.ID[15]^byte(s.Scope)*37)%nShards]
+}
+
 // entry returns the state of s, making it if it is new.
 func (l *Limiter) entry(s *Subject, now int64) *entry {
 	k := subjectKey{s.ID, s.Scope}
-	sh := &l.shards[(s.ID[15]^s.ID[0]^byte(s.Scope)*37)%nShards]
+	sh := l.shard(s)
 	sh.mu.RLock()
 	e := sh.entries[k]
 	sh.mu.RUnlock()

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,8 +74,8 @@ func TestEstimateBeyondTheLimit(t *testing.T) {
 	}
 	refused(t, l.Admit(&b, s, 1, t0), "quota.tokens")
 	l.Settle(&a, 400, t0)
-	if err := l.Admit(&b, s, 600, t0); err != nil {
-		t.Fatal(err)
+	if err := l.Admit(&b, s, 600, t0); err != nil || b.Tokens.Remaining != 0 {
+		t.Fatal(err, b.Tokens)
 	}
 }
 
@@ -169,6 +170,35 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%d subjects are remembered", got)
 	}
 	refused(t, l.Admit(&x, busy, 0, t0.Add(time.Hour)), "quota.concurrency")
+}
+
+// A caller that has looked a subject up and finds it swept by the time it has the lock looks again:
+// what it takes must not be lost on state that nobody else sees.
+func TestSweepWhileAdmitting(t *testing.T) {
+	l := NewLimiter()
+	s := []Subject{subject(Key, 1, Limits{Concurrency: 1})}
+	sh := l.shard(&s[0])
+	for range 100 {
+		old := l.entry(&s[0], 0)
+		old.mu.Lock() // as the sweeper does, with the caller waiting
+		var ticket Ticket
+		var err error
+		var caller sync.WaitGroup
+		caller.Go(func() { err = l.Admit(&ticket, s, 0, t0) })
+		for range 100 {
+			runtime.Gosched()
+		}
+		sh.mu.Lock()
+		old.dead = true
+		delete(sh.entries, subjectKey{s[0].ID, s[0].Scope})
+		sh.mu.Unlock()
+		old.mu.Unlock()
+		caller.Wait()
+		if err != nil || l.entry(&s[0], 0).inFlight != 1 {
+			t.Fatal("the slot was taken nowhere", err)
+		}
+		l.Settle(&ticket, 0, t0)
+	}
 }
 
 // model is a Limiter for one goroutine, made of oracles.

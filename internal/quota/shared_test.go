@@ -37,10 +37,11 @@ func TestSharedBetweenNodes(t *testing.T) {
 			}
 		}
 		var x Ticket
-		for _, l := range nodes { // each alone has seen five, and the refusal leaves no slot behind
+		for _, l := range nodes { // each alone has seen five, and the refusal leaves nothing behind
 			refused(t, l.Admit(&x, s, 1, now), "quota.requests")
-			if e := l.entry(&s[1], 0); e.inFlight != 5 {
-				t.Fatalf("%d in flight", e.inFlight)
+			key, org := l.entry(&s[0], 0), l.entry(&s[1], 0)
+			if org.inFlight != 5 || key.requests.Level != 5*60_000_000 || key.tokens.Level != 400*60_000_000 {
+				t.Fatalf("%d in flight, levels %d, %d", org.inFlight, key.requests.Level, key.tokens.Level)
 			}
 		}
 		for i := range tickets {

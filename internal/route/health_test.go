@@ -62,7 +62,12 @@ func TestCircuitOpensProbesAndCloses(t *testing.T) {
 			t.Fatal("closing begins the count anew")
 		}
 	}
-	if s := r.States(now); s[0].Circuit != "closed" || s[0].Latency != 80*time.Millisecond {
+	tr := begin(4)
+	mustPick(t, table, tr, now, "a")
+	tr.Report(Failure, 0, 0, now)
+	mustPick(t, table, begin(5), now.Add(time.Second-1), "b")
+	mustPick(t, table, begin(6), now.Add(time.Second), "a") // so does the back-off
+	if s := r.States(now); s[0].Circuit != "open" || s[0].Latency != 80*time.Millisecond {
 		t.Errorf("%+v", s[0])
 	}
 }

@@ -210,6 +210,15 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// An endpoint that fails is not tried with another credential.
+func TestFailureIsTheTargets(t *testing.T) {
+	_, table := build(t, one(tgt("a", 0, 1, "k1", "k2"), tgt("b", 1, 1, "k1")))
+	tr := begin(1)
+	mustPick(t, table, tr, t0, "a")
+	tr.Report(Failure, 0, 0, t0)
+	mustPick(t, table, tr, t0, "b")
+}
+
 // A credential that goes on being refused rests longer each time, and one success forgives all;
 // answers to requests that were under way together are one strike.
 func TestCooldownBacksOff(t *testing.T) {
