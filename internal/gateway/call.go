@@ -1,0 +1,339 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/tollgate-io/tollgate/internal/auth"
+	"github.com/tollgate-io/tollgate/internal/catalog"
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/llm"
+	"github.com/tollgate-io/tollgate/internal/llm/openai"
+	"github.com/tollgate-io/tollgate/internal/plan"
+	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/quota"
+	"github.com/tollgate-io/tollgate/internal/rating"
+	"github.com/tollgate-io/tollgate/internal/route"
+	"github.com/tollgate-io/tollgate/internal/settle"
+	"github.com/tollgate-io/tollgate/internal/spool"
+	"github.com/tollgate-io/tollgate/internal/telemetry"
+)
+
+// state is what a Call gathers on its way. It is cleared before reuse; buffers are kept.
+type state struct {
+	g    *Gateway
+	ev   telemetry.Event
+	span telemetry.Span
+	id   db.UUID
+	ids  string // "evt_…"
+
+	op     operation
+	who    *auth.Principal
+	offer  *plan.Offer
+	scan   openai.Scan
+	subj   [2]quota.Subject
+	ticket quota.Ticket
+	limits bool // ticket is admitted
+	hold   settle.Hold
+	rec    spool.Record
+	opened bool // the OPEN is written, the CLOSE is not
+	closed bool // the CLOSE is written
+
+	outLimit int64 // output tokens that the hold covers
+	tried    route.Tried
+	req      egress.Request
+	resp     egress.Response
+
+	started bool // status and headers are sent
+	usage   llm.Usage
+	charge  int64 // what the answer says it costs: nano-units
+	tap     openai.Tap
+	digest  hash.Hash
+	answer  []byte // an answer that is not streamed, when it comes in pieces
+	out     []byte // a rewritten answer, errors, header values
+	heads   []quota.Header
+	keep    []byte // answer kept for the Recorder
+	record  bool
+
+	wmu       sync.Mutex // one writer at a time: the call, or the keep-alive
+	streaming bool       // guarded by wmu
+	lastWrite time.Time  // guarded by wmu
+}
+
+// operation is an endpoint of the data plane.
+type operation struct {
+	name       string // also the path below the upstream's base
+	path       string
+	capability catalog.Capability
+	scan       func([]byte, *openai.Scan) error
+}
+
+var (
+	opChat       = operation{"chat/completions", "/chat/completions", catalog.Chat, openai.ScanChat}
+	opEmbeddings = operation{"embeddings", "/embeddings", catalog.Embeddings, openai.ScanEmbeddings}
+)
+
+func newCall(g *Gateway) *Call {
+	c := &Call{Body: make([]byte, 0, 4096)}
+	c.g = g
+	c.digest = sha256.New()
+	c.tap.Cost = c.streamCost
+	c.tap.Missing = c.missingUsage
+	return c
+}
+
+// Call takes a Call for one request.
+func (g *Gateway) Call() *Call {
+	c := g.pool.Get().(*Call)
+	return c
+}
+
+// Free gives the Call back. It must not be used after.
+func (c *Call) Free() {
+	c.Method, c.Path, c.Authorization, c.Referrer, c.Language, c.Traceparent = "", "", "", "", "", ""
+	c.Out, c.Cancel = nil, nil
+	c.Body, c.answer, c.out, c.keep = trim(c.Body), trim(c.answer), trim(c.out), trim(c.keep)
+	c.ev, c.span = telemetry.Event{}, telemetry.Span{}
+	c.who, c.offer, c.ids, c.op = nil, nil, "", operation{}
+	c.limits, c.opened, c.closed, c.started, c.record = false, false, false, false, false
+	c.rec = spool.Record{}
+	c.req = egress.Request{}
+	c.usage, c.charge, c.outLimit = llm.Usage{}, 0, 0
+	c.subj = [2]quota.Subject{}
+	c.g.pool.Put(c)
+}
+
+// kept is how large a buffer may be that stays with a pooled Call.
+const kept = 256 << 10
+
+func trim(b []byte) []byte {
+	if cap(b) > kept {
+		return nil
+	}
+	return b[:0]
+}
+
+// Begin opens the call's Event and finds out who calls, before the body is read. On an error the
+// answer is given already: call End, then Free.
+func (c *Call) Begin() error {
+	now := time.Now()
+	c.id = db.NewUUID(now)
+	c.ids = c.id.ID("evt")
+	c.ev.Time, c.ev.ID, c.ev.Method, c.ev.Path = now, c.ids, c.Method, c.Path
+	c.ev.Dialect, c.ev.RemoteIP = telemetry.OpenAI, c.RemoteIP
+	var parent telemetry.TraceContext
+	if c.Traceparent != "" {
+		parent, _ = telemetry.ParseTraceparent(c.Traceparent)
+	}
+	c.span = c.g.o.Tracer.Start(&c.ev, parent)
+	if err := c.identify(); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+func (c *Call) identify() error {
+	if c.g.draining.Load() {
+		return errDraining
+	}
+	who, err := c.g.o.Keys.Lookup(stringBytes(c.Authorization))
+	if err != nil {
+		return err
+	}
+	c.who = who
+	c.ev.Org, c.ev.Key = who.OrgID, who.KeyID
+	if err := who.Require(auth.Inference); err != nil {
+		return err
+	}
+	return who.Allowed(c.RemoteIP, c.Referrer)
+}
+
+// Chat serves POST /v1/chat/completions. The body has been read.
+func (c *Call) Chat() { c.serve(opChat) }
+
+// Embeddings serves POST /v1/embeddings.
+func (c *Call) Embeddings() { c.serve(opEmbeddings) }
+
+// Refuse answers with an error that the front found: a body too large, say.
+func (c *Call) Refuse(err error) { _ = c.fail(err) }
+
+// serve is the pipeline. Whatever happens in it, finish runs.
+func (c *Call) serve(op operation) {
+	defer c.finish()
+	c.op = op
+	c.ev.BytesIn = int64(len(c.Body))
+	err := c.prepare()
+	if err == nil {
+		err = c.forward()
+	}
+	if err != nil {
+		_ = c.fail(err)
+	}
+}
+
+// prepare does everything up to the OPEN: after it the call may spend.
+func (c *Call) prepare() error {
+	if err := c.op.scan(c.Body, &c.scan); err != nil {
+		return err
+	}
+	if err := c.resolve(); err != nil {
+		return err
+	}
+	if err := c.admit(); err != nil {
+		return err
+	}
+	return c.reserve()
+}
+
+// resolve finds the subscription, the terms and the product.
+func (c *Call) resolve() error {
+	c.ev.Stream = c.scan.Stream
+	c.ev.Model = byteString(c.scan.Name)
+	offer, err := c.g.o.Book.Resolve(c.who.OrgUUID, c.scan.Name)
+	var needs *plan.NeedsSubscription
+	if errors.As(err, &needs) {
+		offer, err = c.subscribe(needs.PlanID)
+	}
+	if err != nil {
+		return err
+	}
+	c.offer = offer
+	c.ev.Product, c.ev.Model, c.ev.Currency = offer.ProductID, offer.Product.Model, offer.Currency
+	if !c.who.AllowsProduct(offer.ProductID) || !c.who.AllowsModel(stringBytes(offer.Product.Model)) {
+		return problem.New(problem.Forbidden, "gateway.key_not_for_model", "this key may not call %q; use another key, or change its products and models", offer.Product.Model)
+	}
+	if !offer.Product.Can(c.op.capability) {
+		return problem.New(problem.Invalid, "gateway.wrong_operation", "the model %q does not answer %s; GET /v1/models lists what does", offer.Product.Model, c.op.name)
+	}
+	return nil
+}
+
+// subscribe takes the public plan on the organisation's first call: once, off the usual path.
+func (c *Call) subscribe(planID string) (*plan.Offer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.g.o.Book.AutoSubscribe(ctx, c.who.OrgID, planID); err != nil {
+		return nil, err
+	}
+	return c.g.o.Book.Resolve(c.who.OrgUUID, c.scan.Name)
+}
+
+// admit takes the call's place in the rate limits of its key and its subscription.
+func (c *Call) admit() error {
+	n := 0
+	if l := c.who.Limits; l != nil && (l.Requests > 0 || l.Tokens > 0 || l.Concurrency > 0) {
+		c.subj[n] = quota.Subject{Scope: quota.Key, ID: c.who.KeyUUID,
+			Limits: quota.Limits{Requests: quota.PerMinute(l.Requests), Tokens: quota.PerMinute(l.Tokens), Concurrency: l.Concurrency}}
+		n++
+	}
+	if l := &c.offer.Limits; l.RPM > 0 || l.TPM > 0 || l.Concurrency > 0 {
+		c.subj[n] = quota.Subject{Scope: quota.Subscription, ID: c.offer.Subscription,
+			Limits: quota.Limits{Requests: quota.PerMinute(l.RPM), Tokens: quota.PerMinute(l.TPM), Concurrency: l.Concurrency}}
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	// About four bytes make a token of text; what the request allows to be written counts in full.
+	estimate := int64(len(c.Body))/4 + max(c.scan.MaxTokens, 0)
+	if err := c.g.o.Limiter.Admit(&c.ticket, c.subj[:n], estimate, c.ev.Time); err != nil {
+		c.limits = true // for the headers; Settle of a refused ticket does nothing
+		return err
+	}
+	c.limits = true
+	return nil
+}
+
+// reserve takes the upper bound of the cost and writes the OPEN.
+func (c *Call) reserve() error {
+	o := c.offer
+	var q rating.Tokens
+	q[rating.Input] = llm.InputBound(len(c.Body))
+	q[rating.Requests] = 1
+	if c.op.capability == catalog.Chat {
+		c.outLimit = o.MaxOutput
+		if c.scan.MaxTokens >= 0 {
+			c.outLimit = c.scan.MaxTokens
+		}
+		c.outLimit *= max(c.scan.N, 1)
+		q[rating.Output] = c.outLimit
+		if mentionsAudio(c.Body) {
+			q[rating.AudioInput], q[rating.AudioOutput] = q[rating.Input], c.outLimit
+		}
+	}
+	bound, err := o.Card.TokenBound(&q)
+	if err != nil {
+		return err
+	}
+	if err := c.g.o.Bank.Take(context.Background(), &c.hold, c.who.OrgUUID, o.Currency, c.who.Budgets, bound); err != nil {
+		return err
+	}
+	r := &c.rec
+	r.Time = db.Micros(c.ev.Time)
+	r.Event, r.Org, r.Key, r.Provider = c.id, c.who.OrgUUID, c.who.KeyUUID, o.Provider
+	r.Product, r.Version, r.Subscription, r.PlanVersion = o.ProductUUID, o.Version.UUID, o.Subscription, o.PlanVersion
+	r.Hold, r.Model = c.hold.Amount(), o.Product.Model
+	r.BytesIn = int64(len(c.Body))
+	r.RequestDigest = sha256.Sum256(c.Body)
+	c.hold.Leases(r)
+	if c.scan.Stream {
+		r.Flags |= spool.Stream
+	}
+	if err := c.g.o.Spool.AppendOpen(r); err != nil {
+		c.g.o.Bank.Finish(&c.hold, 0)
+		c.g.o.Metrics.SpoolErrors.Add(1)
+		return err
+	}
+	c.g.o.Metrics.SpoolRecords.Add(1)
+	c.opened = true
+	c.digest.Reset()
+	c.record = c.g.o.Recorder != nil && c.g.o.Recorder.Wants(c.who.OrgID)
+	return nil
+}
+
+// finish is the only way out of a call: it closes what was opened and tells the world, once.
+func (c *Call) finish() {
+	var panicked any
+	if panicked = recover(); panicked != nil {
+		err := fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
+		c.ev.Err = err
+		c.ev.Outcome, c.ev.Status = telemetry.Failed, 500
+		c.g.o.Log.Error("a call panicked", "id", c.ids, "error", err)
+	}
+	if c.opened { // the error path left it open: nothing usable was delivered, or a panic
+		c.conclude(spool.Failed)
+	}
+	if panicked != nil {
+		if c.started {
+			c.Out.Abort()
+		} else {
+			c.render(problem.As(c.ev.Err))
+		}
+	}
+	c.endStream()
+	c.resp.Release()
+	if c.limits {
+		c.g.o.Limiter.Settle(&c.ticket, c.usage.InputTotal()+c.usage.OutputTotal(), time.Now())
+	}
+	if c.record && c.closed {
+		c.g.o.Recorder.Record(c.ids, c.who.OrgID, c.Body, c.keep)
+	}
+}
+
+// End closes the Event: it is logged and counted exactly once. Call it after the answer is complete.
+func (c *Call) End() {
+	c.ev.Duration = time.Since(c.ev.Time)
+	u := &c.usage
+	c.ev.Tokens = [telemetry.NClasses]int64{u.Input, u.CachedInput, u.CacheWrite, u.Output, u.Reasoning, u.AudioInput, u.AudioOutput}
+	c.ev.Estimated, c.ev.ChargeNano = u.Estimated, c.charge
+	c.g.o.Metrics.Observe(&c.ev)
+	c.g.o.Lines.Emit(&c.ev)
+	c.span.End(&c.ev)
+}

@@ -1,0 +1,375 @@
+// Package front is the net/http face of the gateway: it reads requests, bounded in every way, and writes
+// what the gateway says. It holds no rules.
+//
+// The exposed parser is the standard library's. A client's leaving is seen by one watch for each
+// HTTP/1 connection; on HTTP/2 by the request's context.
+package front
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/gateway"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// Options configure a Front. The zero value works but for the required fields.
+type Options struct {
+	Gateway *gateway.Gateway // required
+	Egress  *egress.Client   // required: watches client connections
+	// Trusted are the proxies whose X-Forwarded-For is believed; none by default.
+	Trusted []netip.Prefix
+	// BodyTime is how long a request body may take; default 60 s.
+	BodyTime time.Duration
+}
+
+// Front is an http.Handler for the data plane. It also looks after client connections: hook Listen and
+// ConnContext into the http.Server.
+type Front struct {
+	o     Options
+	mux   *http.ServeMux
+	mu    sync.Mutex
+	conns map[*conn]struct{} // guarded by mu
+	stop  chan struct{}
+	once  sync.Once
+	wg    sync.WaitGroup
+}
+
+// New returns a Front; its janitor runs until Close.
+func New(o Options) *Front {
+	if o.BodyTime == 0 {
+		o.BodyTime = time.Minute
+	}
+	f := &Front{o: o, mux: http.NewServeMux(), conns: map[*conn]struct{}{}, stop: make(chan struct{})}
+	f.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Chat) })
+	f.mux.HandleFunc("POST /v1/embeddings", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Embeddings) })
+	f.mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Models) })
+	f.mux.HandleFunc("GET /v1/models/{model...}", func(w http.ResponseWriter, r *http.Request) {
+		f.call(w, r, func(c *gateway.Call) { c.Model(r.PathValue("model")) })
+	})
+	f.mux.HandleFunc("GET /v1/generations/{id}", func(w http.ResponseWriter, r *http.Request) {
+		f.call(w, r, func(c *gateway.Call) { c.Generation(r.Context(), r.PathValue("id")) })
+	})
+	f.mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Unknown) })
+	f.wg.Add(1)
+	go f.janitor()
+	return f
+}
+
+// Close ends the janitor. Twice is fine.
+func (f *Front) Close() {
+	f.once.Do(func() { close(f.stop) })
+	f.wg.Wait()
+}
+
+// ServeHTTP serves /v1/.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.mux.ServeHTTP(w, r) }
+
+// conn is a client connection.
+type conn struct {
+	net.Conn
+	front *Front
+	unset func()
+
+	cancel  atomic.Pointer[egress.Cancel] // of the call under way
+	gone    atomic.Bool
+	reading atomic.Int64 // Unix seconds since a body is being read, or 0
+	once    sync.Once
+}
+
+// Listen wraps the listener below TLS, so that the front can watch its connections.
+func (f *Front) Listen(l net.Listener) net.Listener { return &listener{l, f} }
+
+type listener struct {
+	net.Listener
+	front *Front
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, front: l.front, unset: func() {}}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		c.unset = l.front.o.Egress.Watch(tcp, c.left)
+	}
+	l.front.mu.Lock()
+	l.front.conns[c] = struct{}{}
+	l.front.mu.Unlock()
+	return c, nil
+}
+
+// left runs when the client hung up.
+func (c *conn) left() {
+	c.gone.Store(true)
+	if x := c.cancel.Load(); x != nil {
+		x.Cancel()
+	}
+}
+
+// Close ends the watch before the descriptor can be another's.
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.unset()
+		c.front.mu.Lock()
+		delete(c.front.conns, c)
+		c.front.mu.Unlock()
+	})
+	return c.Conn.Close()
+}
+
+type connKey struct{}
+
+// ConnContext puts the connection into its requests' context; see http.Server.ConnContext.
+func (f *Front) ConnContext(ctx context.Context, nc net.Conn) context.Context {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
+		nc = t.NetConn()
+	}
+	if c, ok := nc.(*conn); ok {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
+}
+
+// janitor ends connections whose request body does not come.
+func (f *Front) janitor() {
+	defer f.wg.Done()
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-f.stop:
+			return
+		case now := <-t.C:
+			f.mu.Lock()
+			for c := range f.conns {
+				if since := c.reading.Load(); since != 0 && now.Unix()-since > int64(f.o.BodyTime/time.Second) {
+					// An error here means that the connection is closed already.
+					_ = c.SetReadDeadline(time.Unix(1, 0))
+				}
+			}
+			f.mu.Unlock()
+		}
+	}
+}
+
+// exchange is one request's writer; pooled.
+type exchange struct {
+	w      http.ResponseWriter
+	h      http.Header
+	flush  *http.ResponseController
+	abort  bool
+	cancel egress.Cancel
+	vals   [24]string
+	n      int
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (x *exchange) SetHeader(name, value string) {
+	if x.n == len(x.vals) {
+		x.h[name] = []string{value}
+		return
+	}
+	x.vals[x.n] = value
+	x.h[name] = x.vals[x.n : x.n+1 : x.n+1] // no slice of its own for each header
+	x.n++
+}
+
+func (x *exchange) Start(status int, length int64) {
+	if length >= 0 {
+		x.SetHeader("Content-Length", strconv.FormatInt(length, 10))
+	}
+	x.w.WriteHeader(status)
+}
+
+func (x *exchange) Write(b []byte) error {
+	_, err := x.w.Write(b)
+	return err
+}
+
+func (x *exchange) Flush() error {
+	if f, ok := x.w.(interface{ FlushError() error }); ok {
+		return f.FlushError()
+	}
+	return http.NewResponseController(x.w).Flush()
+}
+
+func (x *exchange) Abort() { x.abort = true }
+
+// call runs one request through the gateway.
+func (f *Front) call(w http.ResponseWriter, r *http.Request, serve func(*gateway.Call)) {
+	x := exchanges.Get().(*exchange)
+	x.w, x.h, x.n, x.abort = w, w.Header(), 0, false
+	c := f.o.Gateway.Call()
+	c.Method, c.Path, c.Out, c.Cancel = r.Method, r.URL.Path, x, &x.cancel
+	f.describe(c, r)
+	detach := f.attach(r, x)
+	if c.Begin() == nil {
+		if err := f.readBody(c, r); err != nil {
+			c.Refuse(err)
+		} else {
+			serve(c)
+		}
+	}
+	detach()
+	c.End()
+	c.Free()
+	abort := x.abort
+	x.w, x.h, x.flush = nil, nil, nil
+	clear(x.vals[:x.n])
+	x.cancel.Reset()
+	exchanges.Put(x)
+	if abort {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// describe fills in what the gateway needs of the head.
+func (f *Front) describe(c *gateway.Call, r *http.Request) {
+	h := r.Header
+	if a := h["Authorization"]; len(a) == 1 {
+		c.Authorization = bearer(a[0])
+	} else if a := h["X-Api-Key"]; len(a) == 1 {
+		c.Authorization = a[0]
+	}
+	if v := h["Traceparent"]; len(v) == 1 {
+		c.Traceparent = v[0]
+	}
+	if v := h["Referer"]; len(v) == 1 {
+		c.Referrer = v[0]
+	} else if v := h["Origin"]; len(v) == 1 {
+		c.Referrer = v[0]
+	}
+	c.Language = "en"
+	if v := h["Accept-Language"]; len(v) > 0 && strings.HasPrefix(v[0], "zh") {
+		c.Language = "zh"
+	}
+	c.RemoteIP = ClientIP(r, f.o.Trusted)
+}
+
+func bearer(v string) string {
+	if len(v) > 7 && strings.EqualFold(v[:7], "bearer ") {
+		return strings.TrimSpace(v[7:])
+	}
+	return ""
+}
+
+// ClientIP is the address of the client: the peer's, or, where the peer is a trusted proxy, the last one in
+// X-Forwarded-For that is not. What a client itself wrote there is never believed.
+func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := ap.Addr().Unmap()
+	if !contains(trusted, addr) {
+		return addr
+	}
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			return addr
+		}
+		if addr = hop.Unmap(); !contains(trusted, addr) {
+			break
+		}
+	}
+	return addr
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// attach makes the client's leaving cancel the call, until the returned function is called.
+func (f *Front) attach(r *http.Request, x *exchange) (detach func()) {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	if c == nil || r.ProtoMajor != 1 {
+		stop := context.AfterFunc(r.Context(), x.cancel.Cancel)
+		return func() { stop() }
+	}
+	c.cancel.Store(&x.cancel)
+	if c.gone.Load() {
+		x.cancel.Cancel()
+	}
+	return c.detach
+}
+
+func (c *conn) detach() { c.cancel.Store(nil) }
+
+var (
+	errTooLarge  = problem.New(problem.TooLarge, "gateway.body_too_large", "the request body is larger than this gateway accepts; send less at once")
+	errTruncated = problem.New(problem.Invalid, "gateway.body_truncated", "the request body ended before its stated length; send it again")
+	errEncoding  = problem.New(problem.Unprocessable, "gateway.content_encoding", "compressed request bodies are not accepted; send it without Content-Encoding")
+)
+
+// readBody reads the whole body into c.Body, bounded in size and time.
+func (f *Front) readBody(c *gateway.Call, r *http.Request) error {
+	c.Body = c.Body[:0]
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if e := r.Header["Content-Encoding"]; len(e) > 0 && e[0] != "identity" {
+		return errEncoding
+	}
+	most := f.o.Gateway.MaxBody()
+	if r.ContentLength > most {
+		return errTooLarge
+	}
+	if k, _ := r.Context().Value(connKey{}).(*conn); k != nil {
+		k.reading.Store(time.Now().Unix())
+		defer k.reading.Store(0)
+	}
+	if n := int(r.ContentLength); n > 0 {
+		if cap(c.Body) < n {
+			// Grown as it comes: a stated length alone makes nobody allocate.
+			if n > 1<<20 {
+				return f.readGrowing(c, r, most)
+			}
+			c.Body = make([]byte, 0, n+n/4)
+		}
+		c.Body = c.Body[:n]
+		if _, err := io.ReadFull(r.Body, c.Body); err != nil {
+			c.Body = c.Body[:0]
+			return errTruncated.Because(err)
+		}
+		return nil
+	}
+	return f.readGrowing(c, r, most)
+}
+
+func (f *Front) readGrowing(c *gateway.Call, r *http.Request, most int64) error {
+	for {
+		if len(c.Body) == cap(c.Body) {
+			c.Body = append(c.Body, 0)[:len(c.Body)]
+		}
+		n, err := r.Body.Read(c.Body[len(c.Body):cap(c.Body)])
+		c.Body = c.Body[:len(c.Body)+n]
+		switch {
+		case int64(len(c.Body)) > most:
+			return errTooLarge
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return errTruncated.Because(err)
+		}
+	}
+}
