@@ -395,5 +395,3 @@ func contentType(v []byte) string {
 	}
 	return string(v)
 }
-
-var _ llm.Usage
