@@ -174,13 +174,7 @@ func checkSplice(t *testing.T, s *Scan, body, model string, ask bool) {
 	if n != len(got) {
 		t.Errorf("%s: length %d, is %d", body, n, len(got))
 	}
-	var want, have map[string]any
-	if err := json.Unmarshal(in, &want); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(got, &have); err != nil {
-		t.Fatalf("%s\n-> %s: %v", body, got, err)
-	}
+	want, have := decodeNumbers(t, in), decodeNumbers(t, got)
 	want["model"] = model
 	if ask && s.Stream {
 		options, _ := want["stream_options"].(map[string]any)
@@ -200,6 +194,17 @@ func checkSplice(t *testing.T, s *Scan, body, model string, ask bool) {
 	if err := ScanChat(got, &again); err != nil {
 		t.Errorf("%s\n-> %s: %v", body, got, err)
 	}
+}
+
+func decodeNumbers(t *testing.T, b []byte) map[string]any {
+	t.Helper()
+	var m map[string]any
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(&m); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	return m
 }
 
 var chat64K = []byte(`{"model":"gpt-4o","messages":[{"role":"user","content":"` + strings.Repeat(`Lorem ipsum dolor sit amet, consectetur.\n`, 1500) + `"}],"stream":true,"max_tokens":100}`)

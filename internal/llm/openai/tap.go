@@ -145,20 +145,37 @@ func (t *Tap) Feed(b []byte) ([][]byte, error) {
 	return t.out, nil
 }
 
-// End takes the clean end of the stream: what came after the last empty line is an event too, as
-// some upstreams leave out the last line end. After a broken connection it is not to be called.
+// End takes the clean end of the stream. What came after the last empty line is an event too if it is
+// whole, as some upstreams leave out the last line end; it gets one. Half an event is dropped. After a
+// broken connection End is not to be called.
 func (t *Tap) End() [][]byte {
 	t.begin()
 	event := t.framer.Pending()
-	if len(event) > 0 && !t.failed {
-		switch t.event(event, true) {
-		case pass:
-			t.forward(event)
-		case replace:
-			t.forward(t.instead)
-		}
+	if len(event) == 0 || t.failed || !t.complete(event) {
+		return t.out
+	}
+	switch t.event(event, true) {
+	case pass:
+		t.forward(event)
+		t.forward(lineEnds)
+	case replace:
+		t.forward(t.instead)
 	}
 	return t.out
+}
+
+var lineEnds = []byte("\n\n")
+
+// complete reports whether an event without its empty line has whole data: [DONE] or a JSON value.
+func (t *Tap) complete(event []byte) bool {
+	var data []byte
+	data, _, t.joined = sse.Data(event, t.joined)
+	data = bytes.TrimSpace(data)
+	if string(data) == "[DONE]" {
+		return true
+	}
+	end, fault := scan.Value(data, 0, 0)
+	return fault == scan.OK && end == len(data)
 }
 
 // begin drops what the last Feed gave out.
@@ -214,7 +231,7 @@ func (t *Tap) event(event []byte, look bool) int {
 	}
 	if len(data) < 16 {
 		if string(bytes.TrimSpace(data)) == "[DONE]" {
-			return t.finish(event)
+			return t.finish()
 		}
 	}
 	if look {
@@ -237,14 +254,14 @@ func simple(event []byte) ([]byte, bool) {
 	return data, true
 }
 
-func (t *Tap) finish(event []byte) int {
+func (t *Tap) finish() int {
 	t.done = true
 	if !t.asked || t.usage.Found || t.Missing == nil {
 		return pass
 	}
 	at := len(t.written)
 	t.written = t.Missing(t.written)
-	t.written = append(t.written, event...)
+	t.written = append(t.written, "data: [DONE]\n\n"...)
 	t.instead = t.written[at:]
 	return replace
 }
