@@ -175,6 +175,8 @@ type Product struct {
 	// Live are the versions that take traffic now: a share above zero and a target in service.
 	// Their shares need not sum to 100. In a Snapshot only.
 	Live []*Version `json:"-"`
+
+	definition string // as stated; only where the product was read by itself
 }
 
 // Can reports whether the product answers the operation.

@@ -83,11 +83,7 @@ func (s *Store) UpdateProductTx(tx *db.Tx, a audit.Actor, id string, based int64
 		return nil, problem.New(problem.Conflict, "catalog.model_fixed", "the model id %q cannot change: callers use it", p.Model).
 			WithField("model", "cannot change once the product has been published")
 	}
-	definition, err := s.storedDefinition(tx, id)
-	if err != nil {
-		return nil, err
-	}
-	if p.states(in) && definition == in.Definition {
+	if p.states(in) {
 		return p, nil
 	}
 	_, err = tx.Exec(`UPDATE product SET `+edited+`, title_en = $2, title_zh = $3, description_en = $4, description_zh = $5, model = $6,
@@ -103,11 +99,11 @@ func (s *Store) UpdateProductTx(tx *db.Tx, a audit.Actor, id string, based int64
 	return s.savedProduct(tx, a, "product.update", "", p, id)
 }
 
-// states reports whether the product already is what the input states, the definition apart.
+// states reports whether the product already is what the input states.
 func (p *Product) states(in ProductInput) bool {
 	return p.Kind == in.Kind && p.Title == in.Title && p.Description == in.Description && p.Model == in.Model &&
 		slices.Equal(p.Capabilities, in.Capabilities) && slices.Equal(p.Input, in.Input) && slices.Equal(p.Output, in.Output) &&
-		p.Context == in.Context && p.MaxOutput == in.MaxOutput
+		p.Context == in.Context && p.MaxOutput == in.MaxOutput && p.definition == in.Definition
 }
 
 // PublishProductTx puts a draft on sale. priced is asked, in the same transaction, whether the
@@ -227,26 +223,17 @@ func (s *Store) Products(ctx context.Context, f Filter, after string, limit int)
 	return items, more, err
 }
 
-// Definition returns the product's OpenAPI document: the one that the provider gave, else one made
-// from what the product states.
-func (s *Store) Definition(ctx context.Context, id string) (string, error) {
-	return view(ctx, s, func(tx *db.Tx) (string, error) {
-		text, err := s.storedDefinition(tx, id)
-		if err != nil || text != "" {
-			return text, err
-		}
-		p, err := s.ProductTx(tx, id)
-		if err != nil {
-			return "", err
-		}
-		return p.DefaultDefinition(), nil
-	})
-}
-
-// storedDefinition returns the OpenAPI document that the provider gave, or "".
-func (s *Store) storedDefinition(tx *db.Tx, id string) (text string, err error) {
-	err = tx.QueryRow(`SELECT definition FROM product WHERE id = $1`, id).Scan(&text)
-	return text, missing(err, "product", id)
+// Definition returns the product's OpenAPI document: the one that the provider stated, else one made
+// from the rest of what it states.
+func (s *Store) Definition(ctx context.Context, id string) (text string, stated bool, err error) {
+	p, err := s.Product(ctx, id)
+	if err != nil {
+		return "", false, err
+	}
+	if p.definition != "" {
+		return p.definition, true, nil
+	}
+	return p.DefaultDefinition(), false, nil
 }
 
 // lockProduct reads the product for an edit based on a revision; on PostgreSQL it holds its row.
@@ -266,14 +253,21 @@ func (s *Store) savedProduct(tx *db.Tx, a audit.Actor, action, reason string, be
 	}
 	var was any
 	if before != nil {
-		was = before
+		was = described{before, before.definition}
 	}
-	if err := record(tx, a, p.OrgID, action, id, reason, was, p); err != nil {
+	if err := record(tx, a, p.OrgID, action, id, reason, was, described{p, p.definition}); err != nil {
 		return nil, err
 	}
 	return p, s.touch(tx)
 }
 
+// described is a product with its definition, for the record.
+type described struct {
+	*Product
+	Definition string `json:"definition"`
+}
+
+// oneProduct reads a single product, its definition included.
 func oneProduct(tx *db.Tx, id, where string, args ...any) (*Product, error) {
 	ps, err := readProducts(tx, where, args...)
 	if err != nil {
@@ -282,7 +276,8 @@ func oneProduct(tx *db.Tx, id, where string, args ...any) (*Product, error) {
 	if len(ps) == 0 {
 		return nil, notFound("product", id)
 	}
-	return ps[0], nil
+	p := ps[0]
+	return p, tx.QueryRow(`SELECT definition FROM product WHERE id = $1`, p.ID).Scan(&p.definition)
 }
 
 // readProducts reads products with versions and targets.

@@ -201,11 +201,3 @@ func ignoreNoRows(err error) error {
 	}
 	return err
 }
-
-// missing maps the absence of a row to NotFound.
-func missing(err error, what, id string) error {
-	if errors.Is(err, db.ErrNoRows) {
-		return notFound(what, id)
-	}
-	return err
-}

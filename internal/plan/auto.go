@@ -78,7 +78,11 @@ func (s *Store) autoSubscribeTx(tx *db.Tx, orgID, planID string) error {
 	if err != nil {
 		return err
 	}
-	refused := problem.New(problem.Forbidden, "plan.not_subscribed", "your organisation is not subscribed to %q", p.ProductID)
+	product, err := s.catalog.ProductTx(tx, p.ProductID)
+	if err != nil {
+		return err
+	}
+	refused := problem.New(problem.Forbidden, "plan.not_subscribed", "your organisation is not subscribed to %q", product.Model)
 	if !p.AutoSubscribe {
 		return refused
 	}

@@ -67,9 +67,6 @@ func NewBook(ctx context.Context, d *db.DB, store *Store, orgs *org.Store, o Boo
 	for i := range b.shards {
 		b.shards[i].accounts, b.shards[i].subs = map[db.UUID]*account{}, map[db.UUID]*sub{}
 	}
-	if err := b.Refresh(ctx); err != nil {
-		return nil, err
-	}
 	follow := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -78,6 +75,9 @@ func NewBook(ctx context.Context, d *db.DB, store *Store, orgs *org.Store, o Boo
 	store.onChange(follow)
 	store.catalog.OnChange(follow)
 	orgs.Watch(func(org.State) { follow() })
+	if err := b.Refresh(ctx); err != nil {
+		return nil, err
+	}
 	return b, nil
 }
 

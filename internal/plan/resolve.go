@@ -16,8 +16,9 @@ import (
 // first call may do it: call [Book.AutoSubscribe] with the plan, then resolve again. To whom does
 // not know it, it is the 403 that it wraps.
 type NeedsSubscription struct {
-	PlanID string
-	cause  *problem.Error
+	PlanID  string
+	Product *catalog.Product // check what the key may call before subscribing
+	cause   *problem.Error
 }
 
 // Error implements error.
@@ -208,7 +209,7 @@ func (b *Book) unsubscribed(snap *Snapshot, acct *account, p *catalog.Product) e
 			return refused
 		}
 	}
-	return &NeedsSubscription{PlanID: of.auto.ID, cause: refused}
+	return &NeedsSubscription{PlanID: of.auto.ID, Product: p, cause: refused}
 }
 
 // refusal is why nobody may call the product now.
