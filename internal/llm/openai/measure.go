@@ -29,20 +29,60 @@ func MeasureAnswer(d *llm.Delivered, body []byte) {
 	}
 }
 
-// measureDeltas adds the text of each delta in the data of one event. Text cannot be mistaken for a
-// key: a quote in it is escaped.
-func measureDeltas(d *llm.Delivered, data []byte) {
-	for {
-		i := bytes.Index(data, deltaMark)
-		if i < 0 {
-			return
+// measureData adds the text of each delta in the data of one event, and reports whether it may have
+// usage or an error. Usage, error and delta are objects, so it goes from brace to brace and looks at the
+// key before each: text cannot be mistaken for a key, since a quote in it is escaped. An error that is
+// no object is known by being the first key.
+func measureData(d *llm.Delivered, data []byte) (special bool) {
+	special = bytes.HasPrefix(data, errorFirst) || bytes.HasPrefix(data, errorObject)
+	for i := 1; i < len(data); i++ {
+		j := bytes.IndexByte(data[i:], '{')
+		if j < 0 {
+			break
 		}
-		data = data[i+len(deltaMark):]
-		i = scan.Space(data, 0)
-		if i < len(data) && data[i] == ':' {
-			data = data[measureDelta(d, data, scan.Space(data, i+1)):]
+		i += j
+		switch keyBefore(data, i) {
+		case "delta":
+			i = max(i, measureDelta(d, data, i)-1)
+		case "usage", "error":
+			special = true
 		}
 	}
+	return special
+}
+
+var (
+	errorFirst  = []byte(`{"error"`)
+	errorObject = []byte(`{"object":"error"`)
+	contentOnly = []byte(`{"content":"`)
+)
+
+// keyBefore names the key of the value at i, if it is one of those asked for; their length is five.
+func keyBefore(b []byte, i int) string {
+	const n = len("delta")
+	i--
+	for i > n && b[i] <= ' ' {
+		i--
+	}
+	if i <= n || b[i] != ':' {
+		return ""
+	}
+	i--
+	for i > n && b[i] <= ' ' {
+		i--
+	}
+	if i <= n || b[i] != '"' || b[i-n-1] != '"' {
+		return ""
+	}
+	switch string(b[i-n : i]) {
+	case "delta":
+		return "delta"
+	case "usage":
+		return "usage"
+	case "error":
+		return "error"
+	}
+	return ""
 }
 
 // measureDelta adds the text of the delta or message object at i, and returns where it ends. Counted
@@ -50,6 +90,14 @@ func measureDeltas(d *llm.Delivered, data []byte) {
 // names and arguments of tool calls.
 func measureDelta(d *llm.Delivered, b []byte, i int) int {
 	d.Choices++
+	if bytes.HasPrefix(b[i:], contentOnly) { // nearly every chunk
+		if end := scan.Skip(b, i+len(contentOnly)-1); end > 0 && end < len(b) && b[end] == '}' {
+			if addString(d, b[i+len(contentOnly)-1:end], false) > 0 {
+				d.Chunks++
+			}
+			return end + 1
+		}
+	}
 	before, reasoned := d.Bytes, false
 	for o := scan.Open(b, i); o.Next(); {
 		i = o.End

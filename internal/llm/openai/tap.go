@@ -109,7 +109,6 @@ const (
 func (t *Tap) Feed(b []byte) ([][]byte, error) {
 	t.begin()
 	run, pos := 0, 0 // b[run:pos] is to be forwarded as it is
-	special := marked(b, 0)
 	for pos < len(b) && !t.failed {
 		start := pos
 		event, n, carried, err := t.framer.Next(b[pos:])
@@ -121,11 +120,7 @@ func (t *Tap) Feed(b []byte) ([][]byte, error) {
 			t.forward(b[run:start])
 			return t.out, nil
 		}
-		if special < start {
-			special = marked(b, start)
-		}
-		look := special < pos || carried && marked(event, 0) < len(event)
-		action := t.event(event, look)
+		action := t.event(event)
 		if action == pass && !carried {
 			continue
 		}
@@ -154,7 +149,7 @@ func (t *Tap) End() [][]byte {
 	if len(event) == 0 || t.failed || !t.complete(event) {
 		return t.out
 	}
-	switch t.event(event, true) {
+	switch t.event(event) {
 	case pass:
 		t.forward(event)
 		t.forward(lineEnds)
@@ -190,37 +185,8 @@ func (t *Tap) forward(b []byte) {
 	}
 }
 
-// Parts of the keys "usage" and "error" whose first bytes are rare in a chunk: the search runs on them.
-var (
-	usageMark = []byte(`usage"`)
-	errorMark = []byte(`rror"`)
-	deltaMark = []byte(`delta"`)
-)
-
-// marked returns the index at or after i of what may be a usage or an error that is not null, len(b)
-// if there is none. The servers of this dialect put "usage":null on every chunk of a stream that
-// was asked for usage.
-func marked(b []byte, i int) int {
-	return min(marker(b, i, usageMark), marker(b, i, errorMark))
-}
-
-func marker(b []byte, i int, mark []byte) int {
-	for {
-		j := bytes.Index(b[i:], mark)
-		if j < 0 {
-			return len(b)
-		}
-		i += j + len(mark)
-		rest := b[i:]
-		if len(rest) > 1 && rest[0] == ':' && (rest[1] == 'n' || rest[1] == ' ' && len(rest) > 2 && rest[2] == 'n') {
-			continue
-		}
-		return i - len(mark)
-	}
-}
-
-// event reads one event. look is false when it can contain neither usage nor an error.
-func (t *Tap) event(event []byte, look bool) int {
+// event reads one event.
+func (t *Tap) event(event []byte) int {
 	data, single := simple(event)
 	if !single {
 		var name []byte
@@ -229,16 +195,18 @@ func (t *Tap) event(event []byte, look bool) int {
 			return t.fail(data)
 		}
 	}
-	if len(data) < 16 {
-		if string(bytes.TrimSpace(data)) == "[DONE]" {
-			return t.finish()
-		}
+	if len(data) < 16 && string(bytes.TrimSpace(data)) == "[DONE]" {
+		return t.finish()
 	}
-	if look {
-		return t.special(event, data)
+	before := t.delivered
+	if !measureData(&t.delivered, data) {
+		return pass
 	}
-	measureDeltas(&t.delivered, data)
-	return pass
+	action := t.special(event, data)
+	if t.failed {
+		t.delivered = before
+	}
+	return action
 }
 
 // simple is the usual case of [sse.Data]: one line of data, without name, and LF.
@@ -272,7 +240,7 @@ func (t *Tap) fail(data []byte) int {
 	return drop
 }
 
-// special reads an event that may have usage or an error.
+// special reads an event that seems to have usage or an error, which only its top level can tell.
 func (t *Tap) special(event, data []byte) int {
 	var usage, choices, failure Span
 	for o := scan.Open(data, scan.Space(data, 0)); o.Next(); {
@@ -296,7 +264,6 @@ func (t *Tap) special(event, data []byte) int {
 	if !failure.Empty() {
 		return t.fail(data)
 	}
-	measureDeltas(&t.delivered, data)
 	if usage.Empty() {
 		return pass
 	}
