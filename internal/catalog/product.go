@@ -295,13 +295,18 @@ func readProducts(tx *db.Tx, where string, args ...any) ([]*Product, error) {
 		return products, err
 	}
 	targets, err := readTargets(tx, "WHERE version_id"+tx.Dialect().In("$1"), vids)
+	attach(products, versions, targets)
+	return products, err
+}
+
+// attach gives products their versions, by product id, and these their targets, by version id.
+func attach(products []*Product, versions map[string][]*Version, targets map[string][]*Target) {
 	for _, p := range products {
 		p.Versions = versions[p.ID]
 		for _, v := range p.Versions {
 			v.Targets = append(v.Targets, targets[v.ID]...)
 		}
 	}
-	return products, err
 }
 
 func readBareProducts(tx *db.Tx, where string, args ...any) ([]*Product, error) {

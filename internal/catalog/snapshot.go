@@ -29,39 +29,33 @@ type Fault struct {
 	Err    error
 }
 
-// rows are what a snapshot is made of, as read from the tables.
-type rows struct {
-	upstreams []*Upstream
-	products  []*Product
-	versions  map[string][]*Version // by product id
-	targets   map[string][]*Target  // by version id
-}
-
-// build makes a snapshot of rows, which it takes over. A target whose upstream is missing is out of
-// service: the tables may have been read in the middle of a change.
-func build(rev int64, r rows) *Snapshot {
+// NewSnapshot makes a snapshot of upstreams, whose credentials are open, and of products with their
+// versions and targets, in any order. It takes them over. A target whose upstream is not there is
+// out of service.
+func NewSnapshot(rev int64, upstreams []*Upstream, products []*Product) *Snapshot {
 	s := &Snapshot{
-		Rev:     rev,
-		byUUID:  make(map[db.UUID]*Product, len(r.products)),
-		byModel: make(map[string][]*Product, len(r.products)),
-		byOwner: map[db.UUID]map[string]*Product{},
+		Rev:       rev,
+		upstreams: upstreams,
+		byUUID:    make(map[db.UUID]*Product, len(products)),
+		byModel:   make(map[string][]*Product, len(products)),
+		byOwner:   map[db.UUID]map[string]*Product{},
 	}
-	serving := make(map[string]*Upstream, len(r.upstreams))
-	for _, u := range r.upstreams {
+	serving := make(map[string]*Upstream, len(upstreams))
+	for _, u := range upstreams {
 		if u.InService() {
 			serving[u.ID] = u
 		}
 		u.Credentials = slices.DeleteFunc(u.Credentials, func(c *Credential) bool { return c.State != Active })
 	}
-	s.upstreams = r.upstreams
-	slices.SortFunc(r.products, func(a, b *Product) int { return cmp.Compare(a.ID, b.ID) })
-	for _, p := range r.products {
+	slices.SortFunc(upstreams, func(a, b *Upstream) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(products, func(a, b *Product) int { return cmp.Compare(a.ID, b.ID) })
+	for _, p := range products {
 		if p.State == Draft {
 			continue
 		}
-		p.Versions = r.versions[p.ID]
+		p.Live = nil
 		for _, v := range p.Versions {
-			v.Targets = inService(r.targets[v.ID], serving)
+			v.Targets = inService(v.Targets, serving)
 			if v.Share > 0 && len(v.Targets) > 0 {
 				p.Live = append(p.Live, v)
 			}
@@ -120,25 +114,29 @@ func (s *Store) Snapshot(tx *db.Tx, prev *Snapshot) (*Snapshot, error) {
 	if err != nil || prev != nil && prev.Rev == rev {
 		return prev, err
 	}
-	var r rows
-	if r.upstreams, err = readUpstreams(tx, "ORDER BY id"); err != nil {
+	upstreams, err := readUpstreams(tx, "")
+	if err != nil {
 		return nil, err
 	}
-	if r.products, err = readBareProducts(tx, "WHERE state <> 'draft' ORDER BY id"); err != nil {
+	products, err := readBareProducts(tx, "WHERE state <> 'draft'")
+	if err != nil {
 		return nil, err
 	}
-	if r.versions, _, err = readVersions(tx, "WHERE share > 0"); err != nil {
+	versions, _, err := readVersions(tx, "WHERE share > 0")
+	if err != nil {
 		return nil, err
 	}
-	if r.targets, err = readTargets(tx, ""); err != nil {
+	targets, err := readTargets(tx, "")
+	if err != nil {
 		return nil, err
 	}
+	attach(products, versions, targets)
 	sealed, err := readSealed(tx)
 	if err != nil {
 		return nil, err
 	}
-	faults := s.open(r.upstreams, sealed)
-	snap := build(rev, r)
+	faults := s.open(upstreams, sealed)
+	snap := NewSnapshot(rev, upstreams, products)
 	snap.Faults = faults
 	return snap, nil
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -171,6 +172,7 @@ func seller(snap *Snapshot, named []*catalog.Product, model []byte) (*catalog.Pr
 // listed shows the first few choices.
 func listed(choices []string) string {
 	const most = 20
+	slices.Sort(choices)
 	if len(choices) > most {
 		return strings.Join(choices[:most], ", ") + ", …"
 	}
