@@ -25,12 +25,15 @@ type Tap struct {
 	// Missing appends whole events to be sent before [DONE], when the client asked for usage and the
 	// upstream sent none. It may call [Tap.Delivered]. Set once; nil adds nothing.
 	Missing func(dst []byte) []byte
+	// Count counts delivered text with a tokenizer. Set once; nil leaves [Tap.Over] with the cheap figures.
+	Count func(d *llm.Delivered) int64
 
 	asked    bool
 	currency string
 
 	usage     llm.Usage
 	delivered llm.Delivered
+	recount   int64 // bytes delivered before which Over does not count again
 	done      bool
 	failed    bool
 	failure   []byte
@@ -51,6 +54,7 @@ func (t *Tap) Reset(asked bool, currency string) {
 	t.asked, t.currency = asked, currency
 	t.usage = llm.Usage{}
 	t.delivered = llm.Delivered{Text: t.delivered.Text[:0]}
+	t.recount = 0
 	t.done, t.failed, t.failure = false, false, t.failure[:0]
 	t.framer.Reset()
 	clear(t.out)
@@ -63,7 +67,9 @@ func (t *Tap) Reset(asked bool, currency string) {
 	}
 }
 
-// Usage is what the upstream has reported so far; the last report counts.
+// Usage is what the upstream has reported so far; the last report counts. It is Found only while it
+// covers what was delivered: text that comes after a report, or a report of no output where there was
+// some, makes it useless, and the call is to be counted.
 func (t *Tap) Usage() *llm.Usage { return &t.usage }
 
 // Delivered measures the output in the events given out so far. Its text aliases t until Reset.
@@ -79,12 +85,24 @@ func (t *Tap) Output() int64 {
 }
 
 // Over reports that the output delivered is beyond limit tokens, so that the stream is to be cut. It
-// errs on the side of letting an answer finish; see [llm.Delivered.Floor].
+// errs on the side of letting an answer finish: where the upstream reports nothing it is sure only when
+// [llm.Delivered.Floor] is beyond the limit, or three fifths of what Count counts. Count runs only once
+// the cheap estimate is beyond the limit, and again after each further quarter of text.
 func (t *Tap) Over(limit int64) bool {
 	if t.usage.Found {
 		return t.usage.OutputTotal() > limit
 	}
-	return t.delivered.Bytes > limit && t.delivered.Floor() > limit
+	d := &t.delivered
+	switch {
+	case d.Bytes <= limit: // no text has more tokens than bytes
+		return false
+	case d.Floor() > limit:
+		return true
+	case t.Count == nil || d.Bytes < t.recount || d.Estimate() <= limit:
+		return false
+	}
+	t.recount = d.Bytes + d.Bytes/4
+	return t.Count(d)*3/5 > limit
 }
 
 // Done reports that [DONE] was seen. A stream that ends without it was cut short upstream.
@@ -199,7 +217,11 @@ func (t *Tap) event(event []byte) int {
 		return t.finish()
 	}
 	before := t.delivered
-	if !measureData(&t.delivered, data) {
+	special := measureData(&t.delivered, data)
+	if t.delivered.Bytes > before.Bytes {
+		t.usage.Found = false
+	}
+	if !special {
 		return pass
 	}
 	action := t.special(event, data)
@@ -268,6 +290,9 @@ func (t *Tap) special(event, data []byte) int {
 		return pass
 	}
 	readUsage(usage.Of(data), &t.usage)
+	if t.usage.OutputTotal() == 0 && t.delivered.Bytes > 0 {
+		t.usage.Found = false
+	}
 	if !t.asked {
 		if emptyArray(data, choices) {
 			return drop

@@ -132,6 +132,75 @@ func TestTapTruncated(t *testing.T) {
 	}
 }
 
+// TestTapUselessUsage: a report that does not cover what was delivered is none.
+func TestTapUselessUsage(t *testing.T) {
+	report := func(completion int) string {
+		return fmt.Sprintf(`data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":%d}}`+"\n\n", completion)
+	}
+	text := chunk(`{"content":"text"}`)
+	for stream, found := range map[string]bool{
+		report(0):                    true, // an input without output so far
+		report(0) + text:             false,
+		text + report(0):             false,
+		text + report(1):             true,
+		text + report(1) + text:      false,
+		report(0) + text + report(1): true,
+	} {
+		if got := run(t, testTap(), false, stream+"data: [DONE]\n\n"); got.Usage.Found != found {
+			t.Errorf("%s: %+v", stream, got.Usage)
+		}
+	}
+}
+
+func TestTapOver(t *testing.T) {
+	feed := func(tap *Tap, text string, chunks int) {
+		tap.Reset(false, "USD")
+		for range chunks {
+			if _, err := tap.Feed([]byte(chunk(`{"content":"` + text + `"}`))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tap := testTap()
+	counted := 0
+	count := func(d *llm.Delivered) int64 { counted++; return d.Bytes / 4 }
+	tests := []struct {
+		name        string
+		text        string
+		chunks      int
+		count, over bool
+	}{
+		{"a token a chunk, at the limit", " word", 100, true, false},
+		{"a token a chunk, far over", " word", 250, false, true},
+		{"short text", "x", 100, true, false},
+		{"long tokens, one a chunk", strings.Repeat("=", 32), 100, false, false},
+		{"paragraphs, cheap", strings.Repeat("word ", 100), 2, false, false},
+		{"paragraphs, counted", strings.Repeat("word ", 100), 2, true, true},
+	}
+	for _, tt := range tests {
+		if tap.Count = nil; tt.count {
+			tap.Count = count
+		}
+		feed(tap, tt.text, tt.chunks)
+		if got := tap.Over(100); got != tt.over {
+			t.Errorf("%s: %v %+v", tt.name, got, tap.Delivered())
+		}
+	}
+	feed(tap, strings.Repeat("a", 500), 1)
+	tap.Over(100)
+	counted = 0
+	for range 10 {
+		tap.Over(100)
+	}
+	if counted != 0 {
+		t.Errorf("counted %d times without new text", counted)
+	}
+	tap.Reset(false, "USD")
+	if _, err := tap.Feed([]byte(`data: {"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1,"completion_tokens":101}}` + "\n\n")); err != nil || !tap.Over(100) || tap.Over(101) || tap.Output() != 101 {
+		t.Errorf("the upstream's own figure is not used: %v %d", err, tap.Output())
+	}
+}
+
 func BenchmarkTap(b *testing.B) {
 	var whole []byte
 	var reads [][]byte

@@ -13,17 +13,45 @@ var ErrNoUsage = errors.New("openai: no usable usage in the answer")
 
 // UsageFromJSON reads the usage of a whole (not streamed) answer into u, for chat, responses and
 // embeddings alike, without decoding the rest. The span is that of the usage object in body, empty
-// when there is none; it is given even when the figures are not usable. On ErrNoUsage u.Found is false.
+// when there is none; it is given even when the figures are not usable, as are those that know of no
+// output in an answer that has text. On ErrNoUsage u is zero.
 func UsageFromJSON(body []byte, u *llm.Usage) (Span, error) {
 	*u = llm.Usage{}
 	start, end, ok := scan.Member(body, scan.Space(body, 0), "usage")
 	if !ok || body[start] != '{' {
 		return Span{}, ErrNoUsage
 	}
-	if !readUsage(body[start:end], u) {
+	if !readUsage(body[start:end], u) || u.OutputTotal() == 0 && hasText(body) {
+		*u = llm.Usage{}
 		return Span{start, end}, ErrNoUsage
 	}
 	return Span{start, end}, nil
+}
+
+// hasText reports whether a chat answer has text; embeddings never have.
+func hasText(body []byte) bool {
+	var d llm.Delivered
+	MeasureAnswer(&d, body)
+	return d.Bytes > 0
+}
+
+// ErrorInJSON returns the error in an answer that is none: some servers send status 200 with
+// {"error":…} and no choices or data. It is nil for an answer.
+func ErrorInJSON(body []byte) []byte {
+	var failure []byte
+	for o := scan.Open(body, scan.Space(body, 0)); o.Next(); {
+		switch string(o.Key) {
+		case "error":
+			if body[o.Start] != 'n' {
+				failure = body[o.Start:o.End]
+			}
+		case "choices", "data", "output":
+			if !emptyArray(body, Span{o.Start, o.End}) {
+				return nil
+			}
+		}
+	}
+	return failure
 }
 
 // counts are the figures of a usage object under the names that the providers of this dialect use.

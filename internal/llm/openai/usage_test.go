@@ -39,6 +39,9 @@ func TestUsageFromJSON(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body := []byte(`{"id":"x","choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":1}"},"usage":{"prompt_tokens":7}}],"usage" : ` + tt.usage + `,"z":1}`)
+			if tt.name == "embeddings" {
+				body = []byte(`{"object":"list","data":[{"embedding":[0.5]}],"usage":` + tt.usage + `}`)
+			}
 			var got llm.Usage
 			span, err := UsageFromJSON(body, &got)
 			tt.want.Found = true
@@ -65,11 +68,27 @@ func TestNoUsage(t *testing.T) {
 		`{"usage":{"prompt_tokens":5,"completion_tokens":99999999999}}`,
 		`{"usage":{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":-1}}}`,
 		`{"usage":{"total_tokens":5}}`,
+		`{"usage":{"prompt_tokens":5,"completion_tokens":0},"choices":[{"message":{"content":"Hello"}}]}`,
 		`{"usage":{"prompt_tokens":5`,
 	} {
 		u := llm.Usage{Input: 1, Found: true}
 		if _, err := UsageFromJSON([]byte(body), &u); !errors.Is(err, ErrNoUsage) || u != (llm.Usage{}) {
 			t.Errorf("%s: %v %+v", body, err, u)
+		}
+	}
+}
+
+func TestErrorInJSON(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":{"code":429}}`:                       `{"code":429}`,
+		`{"choices":[],"error":"x"}`:                   `"x"`,
+		`{"choices":[{"error":{}}],"error":null}`:      ``,
+		`{"choices":[{"message":{}}],"error":{"a":1}}`: ``,
+		`{"data":[{}],"usage":{}}`:                     ``,
+		`no JSON`:                                      ``,
+	} {
+		if got := string(ErrorInJSON([]byte(body))); got != want {
+			t.Errorf("%s: %q", body, got)
 		}
 	}
 }
