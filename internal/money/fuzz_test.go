@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// numbers are the seeds of both parsers, beside those in testdata/fuzz.
+// numbers are the seeds of both parsers.
 var numbers = []string{
 	"0", "-0", "1", "0.15", "-0.000000001", "9223372036.854775807", "-9223372036.854775808",
 	"9223372036.854775808", "999999999999999999.999999999999999999", "1e9", "+1", "01", ".5", "5.", "0x10", "∞",

@@ -9,7 +9,8 @@
 //	round(F(before + used)) − round(F(before))
 //
 // to a billionth of the currency unit (10⁻⁹, half away from zero). Hence
-//   - any split of the same usage into events, in any order within a line, sums to the same total;
+//   - any split of the same usage into events, in any order, sums to the same total (but which units
+//     of a dynamic line an allowance takes, and so their prices, depends on the order);
 //   - no remainder is lost or gained, however small the events are;
 //   - a charge may be negative, where a volume tier makes earlier usage cheaper;
 //   - F(0), such as a flat fee, is no event's charge: [Compiled.Closing] posts it.

@@ -3,7 +3,6 @@ package rating
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"regexp"
 	"slices"
 	"strings"
@@ -118,6 +117,7 @@ func Compile(c *Card) (*Compiled, error) {
 	}
 	out.final = out.overage == overFull
 	for i := range out.lines {
+		out.lines[i].linearise()
 		out.final = out.final && out.lines[i].independent()
 		out.timed = out.timed || out.lines[i].when.timed
 	}
@@ -160,7 +160,7 @@ func (k *checker) line(path string, c *Line) line {
 	if l.name == "" {
 		l.name = defaultName(c)
 	}
-	if !lineName.MatchString(l.name) {
+	if c.Name != "" && !lineName.MatchString(l.name) {
 		k.addf(path+".name", "%q is not a name: use a-z, 0-9, _ . and -", l.name)
 	}
 	switch {
@@ -387,7 +387,9 @@ func (k *checker) fraction(path string, n Number, decimals int, whole uint64, li
 		k.addf(path, "%s is more than %s", clip(n), limit)
 		return 0
 	}
-	w, _ := scaled(d).times(whole / 100).over(e18)
+	w := scaled(d)
+	w.mul(whole / 100)
+	w.div(e18)
 	return w.w[0]
 }
 
@@ -414,28 +416,22 @@ func join(list []Pricing) string {
 // whole reports whether the line's meter counts whole things only.
 func (l *line) whole() bool { return l.meter == MeterTokens || l.meter == MeterRequests }
 
-// unitNano returns the cost of one unit in nano-units when the line is linear and that is a whole
-// number.
-func (l *line) unitNano() (int64, bool) {
-	r := l.slope(&l.tiers[0])
-	return r.Num().Int64(), r.IsInt() && r.Num().IsInt64()
-}
-
-// independent reports whether the line's charge for a usage is the same whatever came before.
-func (l *line) independent() bool {
-	if l.pricing == Flat {
-		return true
-	}
-	if len(l.tiers) != 1 || l.pricing == Package || l.pricing == Dynamic || l.overage != overFull {
-		return false
+// linearise sets linear and unit, where the charge for a whole unit is the same whole number of
+// nano-units whatever came before.
+func (l *line) linearise() {
+	if l.pricing == Flat || l.pricing == Package || l.pricing == Dynamic || len(l.tiers) != 1 || l.overage != overFull {
+		return
 	}
 	free := l.tiers[0].price.IsZero()
 	if !free && (!l.allowance.IsZero() || !l.usageOff.IsZero() || l.amountOff != 0) {
-		return false
+		return
 	}
-	r := l.slope(&l.tiers[0])
-	if !l.whole() {
-		r.Mul(r, big.NewRat(1, e9))
+	if r := l.slope(&l.tiers[0]); r.IsInt() && r.Num().IsInt64() {
+		l.linear, l.unit = true, r.Num().Int64()
 	}
-	return r.IsInt() && r.Num().IsInt64()
+}
+
+// independent reports whether the line's charge for any usage is the same whatever came before.
+func (l *line) independent() bool {
+	return l.pricing == Flat || l.linear && (l.whole() || l.unit%e9 == 0)
 }

@@ -15,8 +15,8 @@ const (
 // LineState is what a line remembers of the period: the quantity metered, and for a dynamic line
 // the value of what was billable. The zero value is the start of the period.
 type LineState struct {
-	Quantity money.Decimal
-	Value    money.Decimal
+	Quantity money.Decimal `json:"quantity"`
+	Value    money.Decimal `json:"value,omitzero"`
 }
 
 // line is a compiled Line. Its cost is kept as an integer N in units of nano/(per·10²⁷) until the
@@ -39,6 +39,8 @@ type line struct {
 	minimum    int64 // nano
 	maximum    int64 // nano; -1 is none
 	inAdvance  bool
+	linear     bool  // each unit costs unit, whatever came before
+	unit       int64 // nano
 }
 
 // tier has the lower bound excluded and the upper included.
@@ -52,7 +54,9 @@ type tier struct {
 // discounts, then the allowance, taken off.
 func (l *line) billable(q money.Decimal) (money.Decimal, error) {
 	if l.usageKeep != keepAll {
-		w, _ := scaled(q).times(l.usageKeep).over(keepAll) // exact: nine decimals and six fit 18
+		w := scaled(q)
+		w.mul(l.usageKeep)
+		w.div(keepAll) // exact: nine decimals and six fit 18
 		var err error
 		if q, err = w.decimal(); err != nil {
 			return q, err
@@ -76,54 +80,98 @@ func (l *line) cost(s LineState) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := l.priced(x, s.Value).minus(l.nano(l.amountOff)).times(l.keep) // scale: × keepAll
-	committed := l.nano(l.commitment).times(keepAll)
-	if l.overage == overFull || n.less(committed) {
-		n = n.times(overFull)
-	} else {
-		n = committed.times(overFull).plus(n.minus(committed).times(l.overage))
+	n := l.priced(x, s.Value)
+	scale := uint64(e9) // of n and of what is compared with it, beside per·10¹⁸
+	if l.amountOff > 0 {
+		off := l.nano(l.amountOff)
+		n.sub(&off)
 	}
-	// Half up is floor((floor(2N/D) + 1) / 2) with D = per·10²⁷·keepAll·overFull.
-	n, _ = n.times(2).over(e18)
-	n, _ = n.over(e9 * keepAll * overFull)
-	n, _ = n.over(l.per)
-	n, _ = n.plus(wide{w: [4]uint64{1}}).over(2)
+	if l.keep != keepAll {
+		n.mul(l.keep)
+		scale *= keepAll
+	}
+	if l.overage != overFull {
+		l.exceed(&n, scale/e9)
+		scale *= overFull
+	}
+	// Half up is floor((floor(2N/D) + 1) / 2) with D = 10¹⁸·scale·per.
+	n.mul(2)
+	n.div(e18)
+	n.div(scale)
+	n.div(l.per)
+	n.add(&wide{w: [4]uint64{1}})
+	n.div(2)
 	return n.int64()
+}
+
+// exceed prices what n has beyond the commitment at the overage. It multiplies n by overFull; scale
+// is what n was multiplied by before.
+func (l *line) exceed(n *wide, scale uint64) {
+	committed := l.nano(l.commitment)
+	committed.mul(scale)
+	beyond := *n
+	beyond.sub(&committed)
+	n.sub(&beyond) // what is within
+	n.mul(overFull)
+	beyond.mul(l.overage)
+	n.add(&beyond)
 }
 
 // nano is an amount of money at the scale of N.
 func (l *line) nano(n uint64) wide {
-	return wide{w: [4]uint64{n}}.times(l.per).times(e18).times(e9)
+	w := wide{w: [4]uint64{n}}
+	w.mul(l.per)
+	w.mul(e18)
+	w.mul(e9)
+	return w
 }
 
 // priced is the price of x billable units, value being theirs on a dynamic line, before discounts.
-func (l *line) priced(x, value money.Decimal) wide {
+func (l *line) priced(x, value money.Decimal) (n wide) {
 	switch l.pricing {
 	case Flat:
 		return l.nano(l.tiers[0].flat)
 	case Dynamic:
-		return scaled(value).times(e18)
+		n = scaled(value)
+		n.mul(e18)
 	case Package:
-		packages, rest := scaled(x).over(e18)
-		whole, odd := packages.over(l.per)
-		if rest != 0 || odd != 0 {
-			whole = whole.plus(wide{w: [4]uint64{1}})
-		}
-		hi, lo := l.tiers[0].price.Bits()
-		return wide{w: [4]uint64{lo, hi}}.times(e18).times(l.per).times(whole.w[0])
+		n = scaled(l.tiers[0].price)
+		n.mul(packages(x, l.per))
+		n.mul(l.per)
+		n.mul(e18)
 	case Volume:
-		t := l.tierOf(x)
-		return product(x, t.price).plus(l.nano(t.flat))
-	}
-	var n wide
-	for i := range l.tiers {
-		t := &l.tiers[i]
-		if i > 0 && x.Cmp(t.from) <= 0 {
-			break
+		n.addTier(l, l.tierOf(x), x)
+	default:
+		for i := range l.tiers {
+			t := &l.tiers[i]
+			if i > 0 && x.Cmp(t.from) <= 0 {
+				break
+			}
+			n.addTier(l, t, less(lower(x, t.upTo), t.from))
 		}
-		n = n.plus(product(less(lower(x, t.upTo), t.from), t.price)).plus(l.nano(t.flat))
 	}
 	return n
+}
+
+// addTier adds the price of x units in the tier, and its flat fee.
+func (n *wide) addTier(l *line, t *tier, x money.Decimal) {
+	p := product(x, t.price)
+	n.add(&p)
+	if t.flat > 0 {
+		p = l.nano(t.flat)
+		n.add(&p)
+	}
+}
+
+// packages is ⌈x/size⌉.
+func packages(x money.Decimal, size uint64) uint64 {
+	w := scaled(x)
+	rest := w.div(e18)
+	rest |= w.div(size)
+	if rest != 0 {
+		return w.w[0] + 1 // x is below 10¹⁸
+	}
+	return w.w[0]
 }
 
 // tierOf returns the tier that a total of x reaches.

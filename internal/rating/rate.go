@@ -171,7 +171,7 @@ func (c *Compiled) charge(ch *Charge, before State, i int, q, unit money.Decimal
 	if err != nil {
 		return err
 	}
-	n, err := l.step(was, now)
+	n, err := l.step(was, now, q)
 	if err != nil {
 		return err
 	}
@@ -218,8 +218,14 @@ func (l *line) advance(was LineState, q, unit money.Decimal) (now LineState, err
 	return now, nil
 }
 
-// step is round(F(now)) − round(F(was)).
-func (l *line) step(was, now LineState) (int64, error) {
+// step is round(F(now)) − round(F(was)), for a usage of q.
+func (l *line) step(was, now LineState, q money.Decimal) (int64, error) {
+	if l.linear && l.whole() {
+		if n, err := timesUnit(q, l.unit); err == nil {
+			return n, nil
+		}
+		return 0, errOverflow()
+	}
 	a, err := l.cost(was)
 	if err != nil {
 		return 0, errOverflow()
@@ -229,6 +235,14 @@ func (l *line) step(was, now LineState) (int64, error) {
 		return 0, errOverflow()
 	}
 	return b - a, nil // both are from 0 to the largest int64
+}
+
+// timesUnit is q × unit for a whole q.
+func timesUnit(q money.Decimal, unit int64) (int64, error) {
+	w := scaled(q)
+	w.div(e18)
+	w.mul(uint64(unit))
+	return w.int64()
 }
 
 // addOverage appends what the overage of the card's commitment adds to, or takes from, the charge.

@@ -65,9 +65,9 @@ func (c *Compiled) routes() {
 			if class == Requests {
 				r.state = direct // a call need not be charged for itself
 			}
-		case c.lines[r.lines[0]].when.plain() && c.lines[r.lines[0]].independent() && c.overage == overFull:
-			if n, ok := c.lines[r.lines[0]].unitNano(); ok {
-				r.state, r.unit = direct, n
+		default:
+			if l := &c.lines[r.lines[0]]; l.when.plain() && l.linear && c.overage == overFull {
+				r.state, r.unit = direct, l.unit
 			}
 		}
 	}

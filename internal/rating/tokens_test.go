@@ -107,3 +107,17 @@ func BenchmarkRateCall(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkRateGraduated(b *testing.B) {
+	c := compiled(b, &Card{Currency: "USD", Lines: []Line{{
+		Meter: MeterTokens, When: &When{Class: OneOf{"input"}}, Pricing: Graduated, Per: 1_000_000, Allowance: "1000",
+		Tiers: []Tier{{UpTo: "1000000", Price: "0.1375"}, {UpTo: "100000000", Price: "0.1"}, {Price: "0.05", Flat: "1"}},
+	}}})
+	call, state := Call{Tokens: Tokens{Input: 1000, Requests: 1}}, State{{Quantity: mustDecimal("150000000")}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.RateCall(state, &call); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
