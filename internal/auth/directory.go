@@ -79,7 +79,7 @@ func NewDirectory(d *db.DB, orgs *org.Store, keys *Store, c clock.Clock, log *sl
 	for i := range dir.tables {
 		dir.tables[i].Store(&table{})
 	}
-	dir.unwatch = []func(){orgs.Watch(dir.orgChanged), keys.watch(dir.keysChanged)}
+	dir.unwatch = []func(){orgs.Watch(dir.orgChanged), keys.watch(dir.keyChanged)}
 	return dir
 }
 
@@ -225,9 +225,9 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	orgRev, keyRev := d.orgRev, d.keyRev
 	d.mu.Unlock()
 	now := d.clock.Now()
-	oldest := int64(-1)
+	var oldest time.Time
 	if d.fresh.Load() == 0 { // what ended long ago is left out at the start; a change is never left out
-		oldest = db.Micros(now.Add(-remember))
+		oldest = now.Add(-remember)
 	}
 	b := batch{d: d}
 	err := d.db.View(ctx, func(tx *db.Tx) error {
@@ -247,11 +247,10 @@ func (d *Directory) Refresh(ctx context.Context) error {
 				break
 			}
 		}
-		return eachKey(tx, func(k keyRow) error {
+		return eachLive(tx, keyRev, oldest, func(k *liveKey) error {
 			keyRev = max(keyRev, k.rev)
 			return b.add(k)
-		}, `WHERE k.rev > $1 AND (k.state = $2 OR k.revoked_at > $3) AND (s.expires_at = 0 OR s.expires_at > $4)
-			ORDER BY k.rev, k.id`, keyRev, Active, oldest, oldest)
+		})
 	})
 	if err != nil {
 		return err
@@ -293,13 +292,12 @@ func (d *Directory) setOrg(st org.State) error {
 	return nil
 }
 
-// keysChanged takes keys that this process has changed and committed.
-func (d *Directory) keysChanged(rows []keyRow) {
+// keyChanged takes a key that this process has changed and committed.
+func (d *Directory) keyChanged(k liveKey) {
 	b := batch{d: d}
-	for _, r := range rows {
-		if err := b.add(r); err != nil {
-			d.poke() // an organisation not seen yet: the poll knows it
-		}
+	if err := b.add(&k); err != nil {
+		d.poke() // an organisation not seen yet: the poll knows it
+		return
 	}
 	b.publish()
 }
@@ -323,42 +321,33 @@ type item struct {
 	entry
 }
 
-// add takes a key with all its secrets.
-func (b *batch) add(k keyRow) error {
+// add takes a key with all its secrets. It keeps none of its slices but budgets.
+func (b *batch) add(k *liveKey) error {
 	b.d.mu.Lock()
-	o := b.d.orgs[k.Org]
+	o := b.d.orgs[k.org]
 	b.d.mu.Unlock()
 	if o == nil {
-		return fmt.Errorf("key %s: organisation %s is not known", k.ID, k.Org)
+		return fmt.Errorf("key %s: organisation %s is not known", k.id, k.org)
 	}
-	uuid, err := db.ParseID(k.ID, "key")
+	uuid, err := db.ParseID(k.id, "key")
 	if err != nil {
-		return fmt.Errorf("key %q: %w", k.ID, err)
+		return fmt.Errorf("key %q: %w", k.id, err)
 	}
-	p := &Principal{KeyID: k.ID, OrgID: o.id, OrgName: o.name, UserID: k.User, KeyUUID: uuid, OrgUUID: o.uuid,
-		Kind: k.Kind, Role: k.Role, Budgets: k.Budgets, org: o, revoked: k.State == Revoked, rev: k.rev}
-	if k.Kind == Inference {
-		p.Kind = Inference // the constant: a million keys share it
-	}
-	if !k.Limits.empty() {
-		limits := k.Limits // so that not the whole row is kept
-		p.Limits = &limits
-	}
-	if !k.LastUsed.IsZero() {
-		p.used.Store(k.LastUsed.Unix())
-	}
-	for _, s := range k.Secrets {
-		b.items[s.hash[0]] = append(b.items[s.hash[0]], item{s.hash, entry{p, earliest(k.Expires, s.Expires)}})
+	p := &Principal{KeyID: k.id, OrgID: o.id, OrgName: o.name, UserID: k.user, KeyUUID: uuid, OrgUUID: o.uuid,
+		Kind: k.kind, Role: k.role, Limits: k.limits, Budgets: k.budgets, org: o, revoked: k.revoked, rev: k.rev}
+	p.used.Store(k.used / 1e6)
+	for _, s := range k.secrets {
+		b.items[s.hash[0]] = append(b.items[s.hash[0]], item{s.hash, entry{p, earliest(k.expires, s.expires)}})
 	}
 	return nil
 }
 
-// earliest of two times of which zero stands for never, as [entry] has it.
-func earliest(a, b time.Time) int64 {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return micros(b)
+// earliest of two times of which zero stands for never.
+func earliest(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
 	}
-	return micros(a)
+	return a
 }
 
 // publish replaces the tables that the batch concerns. What is there already of a later change stays.

@@ -101,14 +101,14 @@ func TestPartsFollow(t *testing.T) {
 func TestNewsOutOfOrder(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		o := w.org("acme", org.Consumer)
-		var late [][]keyRow
-		defer w.keys.watch(func(rows []keyRow) { late = append(late, rows) })()
+		var late []liveKey
+		defer w.keys.watch(func(k liveKey) { late = append(late, k) })()
 		var lateOrg []org.State
 		defer w.orgs.Watch(func(s org.State) { lateOrg = append(lateOrg, s) })()
 		k, cred := w.key(Draft{Org: o.ID})
 		_, err := w.keys.Revoke(w.ctx, by, k.ID, "", 0)
 		w.ok(err)
-		w.dir.keysChanged(late[0])
+		w.dir.keyChanged(late[0])
 		w.wants(cred, "auth.key_revoked")
 
 		_, cred = w.key(Draft{Org: o.ID})
@@ -330,7 +330,7 @@ func filled(b testing.TB, n int) (*Directory, [][]byte) {
 		if len(creds) < 1024 {
 			creds = append(creds, cred)
 		}
-		k := keyRow{rev: int64(i + 1), Key: Key{ID: db.NewID("key", t0), Kind: Inference, Org: id, State: Active, Secrets: []Secret{{hash: hashOf(cred)}}}}
+		k := &liveKey{id: db.NewID("key", t0), kind: Inference, org: id, rev: int64(i + 1), secrets: []liveSecret{{hash: hashOf(cred)}}}
 		if err := bt.add(k); err != nil {
 			b.Fatal(err)
 		}

@@ -104,7 +104,7 @@ var rules = map[Action]rule{
 	"budget.write": {own: heads | billing, operator: heads},
 	"usage.read":   {own: all, operator: all, regulator: all},
 	"prompts.read": {own: heads, operator: owner},
-	"ledger.read":  {operator: heads | billing, regulator: all},
+	"ledger.read":  {own: heads | billing, operator: heads | billing, regulator: all},
 	"audit.read":   {own: heads, operator: heads, regulator: all},
 
 	"settings.read":  {operator: all, regulator: heads},

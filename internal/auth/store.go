@@ -62,17 +62,17 @@ type Store struct {
 	orgs *org.Store
 
 	mu       sync.Mutex
-	watchers map[int]func([]keyRow)
+	watchers map[int]func(liveKey)
 	next     int
 }
 
 // New returns the store on d.
 func New(d *db.DB, orgs *org.Store) *Store {
-	return &Store{db: d, orgs: orgs, watchers: map[int]func([]keyRow){}}
+	return &Store{db: d, orgs: orgs, watchers: map[int]func(liveKey){}}
 }
 
-// watch has fn called with the keys that a committed change of this process touched.
-func (s *Store) watch(fn func([]keyRow)) (cancel func()) {
+// watch has fn called with each key that a committed change of this process touched.
+func (s *Store) watch(fn func(liveKey)) (cancel func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := s.next
@@ -85,7 +85,7 @@ func (s *Store) watch(fn func([]keyRow)) (cancel func()) {
 	}
 }
 
-// keyRow is a key with what the hot path needs beside it.
+// keyRow is a key as stored.
 type keyRow struct {
 	Key
 	rev int64
@@ -99,40 +99,26 @@ const keyColumns = `SELECT k.id, k.kind, k.org_id, k.name, k.role, k.user_id, k.
 // newestFirst orders the secrets of a key: the one that does not end by a rotation comes first.
 const newestFirst = `CASE WHEN s.expires_at = 0 THEN 0 ELSE 1 END, s.created_at DESC, s.hash`
 
-// eachKey reads keys by a query that begins with [keyColumns]; tail must end in an order that keeps
-// the rows of one key together. fn must not use tx.
-func eachKey(tx *db.Tx, fn func(keyRow) error, tail string, args ...any) error {
+// readKeys reads keys; tail must end in an order that keeps the rows of one key together.
+func readKeys(tx *db.Tx, tail string, args ...any) ([]keyRow, error) {
 	rows, err := tx.Query(keyColumns+tail, args...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
-	var cur keyRow
+	var out []keyRow
 	for rows.Next() {
 		row, err := scanKey(rows.Scan)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if row.ID == cur.ID {
-			cur.Secrets = append(cur.Secrets, row.Secrets...)
-			continue
+		if last := len(out) - 1; last >= 0 && out[last].ID == row.ID {
+			out[last].Secrets = append(out[last].Secrets, row.Secrets...)
+		} else {
+			out = append(out, row)
 		}
-		if cur.ID != "" {
-			if err := fn(cur); err != nil {
-				return err
-			}
-		}
-		cur = row
 	}
-	if err := rows.Err(); err != nil || cur.ID == "" {
-		return err
-	}
-	return fn(cur)
-}
-
-func readKeys(tx *db.Tx, tail string, args ...any) (out []keyRow, err error) {
-	err = eachKey(tx, func(k keyRow) error { out = append(out, k); return nil }, tail, args...)
-	return out, err
+	return out, rows.Err()
 }
 
 func scanKey(scan func(...any) error) (keyRow, error) {
@@ -202,15 +188,16 @@ func (s *Store) changed(tx *db.Tx, id string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
+	live := row.live()
 	tx.AfterCommit(func() {
 		s.mu.Lock()
-		fns := make([]func([]keyRow), 0, len(s.watchers))
+		fns := make([]func(liveKey), 0, len(s.watchers))
 		for _, fn := range s.watchers {
 			fns = append(fns, fn)
 		}
 		s.mu.Unlock()
 		for _, fn := range fns {
-			fn([]keyRow{row})
+			fn(live)
 		}
 	})
 	return row.Key, nil
