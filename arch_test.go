@@ -59,6 +59,7 @@ guard            domain
 spool            domain      telemetry
 meter            domain      money rating
 ledger           domain      money
+idem             domain      secret
 settle           domain      job ledger meter money plan rating receipt secret spool telemetry
 billing          domain      blob egress job ledger meter money org plan rating secret settle
 payout           domain      billing blob egress job ledger meter money org receipt secret
@@ -77,7 +78,7 @@ engine/recommend engine
 engine/sandbox   engine
 
 gateway          edge        auth cache catalog egress guard job llm meter money plan quota rating receipt route settle spool telemetry
-api              edge        auth audit billing cache catalog certify db desk engine/* guard job ledger market meter money notify org payout plan quota rating receipt route settle spool telemetry watch
+api              edge        auth audit billing cache catalog certify db desk engine/* guard idem job ledger market meter money notify org payout plan quota rating receipt route secret settle spool telemetry watch
 `)
 
 // noNet are packages of the standard library that pure rules do not touch, nor the gateway, whose

@@ -109,6 +109,7 @@ var rules = map[Action]rule{
 
 	"settings.read":  {operator: all, regulator: heads},
 	"settings.write": {operator: heads},
+	"doctor.read":    {operator: all},
 }
 
 // Actions lists every action of the table, sorted.

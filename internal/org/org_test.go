@@ -325,10 +325,12 @@ func TestSettings(t *testing.T) {
 			_, err = s.PutSetting(ctx, by, SettingSignUp, []byte(bad), 0)
 			wantID(t, err, id)
 		}
+		_, err = s.PutSetting(ctx, by, SettingCommission, []byte("1000001"), 0)
+		wantID(t, err, "org.commission")
 		_, err = s.PutSetting(ctx, by, "nope", []byte("1"), 0)
 		wantID(t, err, "org.setting_unknown")
 		all, err := s.ListSettings(ctx)
-		if err != nil || len(all) != 2 || all[0].Name != SettingAutoSubscribe || all[1].Version != 0 {
+		if err != nil || len(all) != 3 || all[0].Name != SettingAutoSubscribe || all[1].Version != 0 {
 			t.Fatal(all, err)
 		}
 		err = d.Update(ctx, func(tx *db.Tx) error {

@@ -154,8 +154,14 @@ type Edit struct {
 }
 
 // Update edits an organisation.
-func (s *Store) Update(ctx context.Context, by audit.Actor, id string, e Edit, version int64) (Org, error) {
-	return s.edit(ctx, by, "org.update", id, version, "", func(_ *db.Tx, o *Org) error {
+func (s *Store) Update(ctx context.Context, by audit.Actor, id string, e Edit, version int64) (o Org, err error) {
+	err = s.db.Update(ctx, func(tx *db.Tx) error { o, err = s.UpdateTx(tx, by, id, e, version); return err })
+	return o, err
+}
+
+// UpdateTx is [Store.Update] within tx.
+func (s *Store) UpdateTx(tx *db.Tx, by audit.Actor, id string, e Edit, version int64) (Org, error) {
+	return s.edit(tx, by, "org.update", id, version, "", func(o *Org) error {
 		if e.TitleEN != nil {
 			o.TitleEN = *e.TitleEN
 		}
@@ -174,14 +180,20 @@ func (s *Store) Update(ctx context.Context, by audit.Actor, id string, e Edit, v
 
 // Suspend is the kill switch: every key of the organisation is refused from now on in this process,
 // and within two seconds everywhere. A reason is required.
-func (s *Store) Suspend(ctx context.Context, by audit.Actor, id, reason string, version int64) (Org, error) {
+func (s *Store) Suspend(ctx context.Context, by audit.Actor, id, reason string, version int64) (o Org, err error) {
+	err = s.db.Update(ctx, func(tx *db.Tx) error { o, err = s.SuspendTx(tx, by, id, reason, version); return err })
+	return o, err
+}
+
+// SuspendTx is [Store.Suspend] within tx.
+func (s *Store) SuspendTx(tx *db.Tx, by audit.Actor, id, reason string, version int64) (Org, error) {
 	if strings.TrimSpace(reason) == "" {
 		return Org{}, problem.New(problem.Unprocessable, "org.reason", "say why: the reason is recorded and shown to the organisation")
 	}
 	if err := checkText("reason", reason, 500); err != nil {
 		return Org{}, err
 	}
-	return s.edit(ctx, by, "org.suspend", id, version, reason, func(_ *db.Tx, o *Org) error {
+	return s.edit(tx, by, "org.suspend", id, version, reason, func(o *Org) error {
 		if o.Parts.Has(Operator) {
 			return problem.New(problem.Conflict, "org.operator_active", "the operator organisation cannot be suspended")
 		}
@@ -191,46 +203,48 @@ func (s *Store) Suspend(ctx context.Context, by audit.Actor, id, reason string, 
 }
 
 // Resume ends a suspension.
-func (s *Store) Resume(ctx context.Context, by audit.Actor, id, reason string, version int64) (Org, error) {
+func (s *Store) Resume(ctx context.Context, by audit.Actor, id, reason string, version int64) (o Org, err error) {
+	err = s.db.Update(ctx, func(tx *db.Tx) error { o, err = s.ResumeTx(tx, by, id, reason, version); return err })
+	return o, err
+}
+
+// ResumeTx is [Store.Resume] within tx.
+func (s *Store) ResumeTx(tx *db.Tx, by audit.Actor, id, reason string, version int64) (Org, error) {
 	if err := checkText("reason", reason, 500); err != nil {
 		return Org{}, err
 	}
-	return s.edit(ctx, by, "org.resume", id, version, reason, func(_ *db.Tx, o *Org) error {
+	return s.edit(tx, by, "org.resume", id, version, reason, func(o *Org) error {
 		o.State, o.Reason = Active, ""
 		return nil
 	})
 }
 
 // edit reads an organisation, has change alter it, and writes and records it.
-func (s *Store) edit(ctx context.Context, by audit.Actor, action, id string, version int64, reason string, change func(*db.Tx, *Org) error) (Org, error) {
-	var o Org
-	err := s.db.Update(ctx, func(tx *db.Tx) error {
-		rev, err := db.Bump(tx, revision) // writers of organisations wait here: what is read below stays true
-		if err != nil {
-			return err
-		}
-		before, err := GetTx(tx, id)
-		if err != nil {
-			return err
-		}
-		if err := checkVersion(version, before.Version); err != nil {
-			return err
-		}
-		o = before
-		if err := change(tx, &o); err != nil {
-			return err
-		}
-		o.Version++
-		o.Updated = tx.Now()
-		if _, err := tx.Exec(`UPDATE org SET title_en = $1, title_zh = $2, parts = $3, state = $4, reason = $5, updated_at = $6,
-			version = $7, rev = $8 WHERE id = $9`,
-			o.TitleEN, o.TitleZH, o.Parts, o.State, o.Reason, db.Micros(o.Updated), o.Version, rev, id); err != nil {
-			return err
-		}
-		s.changed(tx, o, rev)
-		return audit.Record(tx, audit.Entry{Actor: by, Org: id, Action: action, Object: id, Reason: reason, Before: before, After: o})
-	})
-	return o, err
+func (s *Store) edit(tx *db.Tx, by audit.Actor, action, id string, version int64, reason string, change func(*Org) error) (Org, error) {
+	rev, err := db.Bump(tx, revision) // writers of organisations wait here: what is read below stays true
+	if err != nil {
+		return Org{}, err
+	}
+	before, err := GetTx(tx, id)
+	if err != nil {
+		return Org{}, err
+	}
+	if err := checkVersion(version, before.Version); err != nil {
+		return Org{}, err
+	}
+	o := before
+	if err := change(&o); err != nil {
+		return Org{}, err
+	}
+	o.Version++
+	o.Updated = tx.Now()
+	if _, err := tx.Exec(`UPDATE org SET title_en = $1, title_zh = $2, parts = $3, state = $4, reason = $5, updated_at = $6,
+		version = $7, rev = $8 WHERE id = $9`,
+		o.TitleEN, o.TitleZH, o.Parts, o.State, o.Reason, db.Micros(o.Updated), o.Version, rev, id); err != nil {
+		return Org{}, err
+	}
+	s.changed(tx, o, rev)
+	return o, audit.Record(tx, audit.Entry{Actor: by, Org: id, Action: action, Object: id, Reason: reason, Before: before, After: o})
 }
 
 // HasOperator reports whether an operator organisation exists: whether the platform is set up. In a
@@ -244,4 +258,10 @@ func HasOperator(tx *db.Tx, writing bool) (bool, error) {
 	var n int64
 	err := tx.QueryRow(`SELECT COUNT(*) FROM org WHERE parts & $1 <> 0`, Operator).Scan(&n)
 	return n > 0, err
+}
+
+// OperatorTx returns the organisation that operates the platform: the first one with the part.
+func OperatorTx(tx *db.Tx) (Org, error) {
+	o, err := scanOrg(tx.QueryRow(orgColumns+` WHERE parts & $1 <> 0 ORDER BY id LIMIT 1`, Operator).Scan)
+	return o, found(err, problem.New(problem.Conflict, "org.no_operator", "the platform has not been set up: there is no operator yet"))
 }

@@ -18,8 +18,9 @@ import (
 
 // The operator's settings, by name.
 const (
-	SettingAutoSubscribe = "auto_subscribe" // JSON boolean, default true
-	SettingSignUp        = "signup"         // SignUpPolicy, default off
+	SettingAutoSubscribe = "auto_subscribe"         // JSON boolean, default true
+	SettingCommission    = "default_commission_ppm" // JSON integer from 0 to 1,000,000, default 100,000 (10 %)
+	SettingSignUp        = "signup"                 // SignUpPolicy, default off
 )
 
 // Setting is one of the operator's settings. Version is 0 while it has its default.
@@ -50,6 +51,16 @@ type setting struct {
 func settings() map[string]setting {
 	return map[string]setting{
 		SettingAutoSubscribe: {"true", func(b []byte) error { var v bool; return strict(b, &v) }},
+		SettingCommission: {"100000", func(b []byte) error {
+			var v int64
+			if err := strict(b, &v); err != nil {
+				return err
+			}
+			if v < 0 || v > 1_000_000 {
+				return problem.New(problem.Unprocessable, "org.commission", "the default commission must be from 0 to 1000000 parts per million")
+			}
+			return nil
+		}},
 		SettingSignUp: {`{"enabled":false,"credit":"0","currency":"USD","per_ip_per_day":3,"per_email_domain_per_day":20,` +
 			`"per_day":1000,"public_domains":["gmail.com","outlook.com","hotmail.com","qq.com","163.com","126.com","icloud.com","proton.me"]}`,
 			func(b []byte) error {
@@ -175,6 +186,15 @@ func (s *Store) AutoSubscribe(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return string(st.Value) == "true", nil
+}
+
+// DefaultCommissionTx returns the platform's part of each charge, in millionths, of a plan that states none.
+func DefaultCommissionTx(tx *db.Tx) (ppm int64, err error) {
+	st, err := GetSettingTx(tx, SettingCommission)
+	if err == nil {
+		err = json.Unmarshal(st.Value, &ppm)
+	}
+	return ppm, err
 }
 
 // SignUpPolicyTx returns the policy for sign-ups.
