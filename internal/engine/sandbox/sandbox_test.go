@@ -178,7 +178,7 @@ func TestLimits(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	tests := []struct{ name, body, code, param string }{
-		{"not JSON", `{`, "llm.not_json", ""},
+		{"not JSON", `{`, "llm.json_cut", ""},
 		{"n", `{"model":"m","n":2,"messages":[{"role":"user","content":"hi"}]}`, "sandbox.n", "n"},
 		{"tools demanded", `{"model":"m","tools":[],"tool_choice":"required","messages":[{"role":"user","content":"hi"}]}`, "sandbox.tools", "tool_choice"},
 		{"function demanded", `{"model":"m","tool_choice":{"type":"function"},"messages":[{"role":"user","content":"hi"}]}`, "sandbox.tools", "tool_choice"},

@@ -92,7 +92,8 @@ func ScanEmbeddings(body []byte, s *Scan) error {
 		return missing("input")
 	}
 	if !embeddable(body, s.Input) {
-		return wrongType("input", "a string, an array of strings, or token ids")
+		return problem.New(problem.Invalid, "llm.type_input", "input must be a string, an array of strings, or an array of token ids, and not empty").
+			WithField("input", "must be a string, an array of strings, or token ids")
 	}
 	return nil
 }
@@ -254,7 +255,7 @@ func (s *Scan) take(field int, b []byte, v Span) (err error) {
 		return s.takeModel(b, v)
 	case fStream:
 		if !null && c != 't' && c != 'f' {
-			return wrongType("stream", "true or false")
+			return notBool("stream")
 		}
 		s.Stream = c == 't'
 	case fMaxTokens, fMaxCompletionTokens, fMaxOutputTokens:
@@ -272,13 +273,13 @@ func (s *Scan) take(field int, b []byte, v Span) (err error) {
 			return nil
 		}
 		if c != '{' {
-			return wrongType("stream_options", "an object")
+			return notObject("stream_options")
 		}
 		s.StreamOptions = v
 		return s.takeOptions(b, v)
 	case fMessages:
 		if c != '[' {
-			return wrongType("messages", "an array")
+			return notArray("messages")
 		}
 		s.Messages = v
 	case fTools:
@@ -286,7 +287,7 @@ func (s *Scan) take(field int, b []byte, v Span) (err error) {
 			return nil
 		}
 		if c != '[' {
-			return wrongType("tools", "an array")
+			return notArray("tools")
 		}
 		s.Tools = v
 	case fInput:
@@ -297,7 +298,7 @@ func (s *Scan) take(field int, b []byte, v Span) (err error) {
 
 func (s *Scan) takeModel(b []byte, v Span) error {
 	if b[v.Start] != '"' {
-		return wrongType("model", "a string")
+		return notString("model")
 	}
 	s.Model = Span{v.Start + 1, v.End - 1}
 	s.Name = s.Model.Of(b)
@@ -331,7 +332,7 @@ func (s *Scan) takeOptions(b []byte, v Span) error {
 		}
 		c := b[o.Start]
 		if c != 't' && c != 'f' && c != 'n' {
-			return wrongType("stream_options.include_usage", "true or false")
+			return notBool("stream_options.include_usage")
 		}
 		s.IncludeUsage = c == 't'
 		s.usage = Span{o.Start, o.End}
@@ -343,11 +344,11 @@ var optionNames = []string{"include_usage"}
 
 func count(b []byte, name string, most int64) (int64, error) {
 	if c := b[0]; c != '-' && c-'0' > 9 {
-		return 0, wrongType(name, "a whole number")
+		return 0, notWhole(name)
 	}
 	n, ok := scan.Int(b)
 	if !ok && bytes.ContainsAny(b, ".eE") {
-		return 0, wrongType(name, "a whole number")
+		return 0, notWhole(name)
 	}
 	if !ok || n < 1 || n > most {
 		return 0, problem.New(problem.Invalid, "llm.field_range", "%s must be between 1 and %d", name, most).
@@ -400,14 +401,40 @@ func tokenIDs(b []byte, i int) bool {
 	return items > 0
 }
 
+// notJSON says where and, as far as it helps, why.
 func notJSON(at int, f scan.Fault) error {
-	return problem.New(problem.Invalid, "llm.not_json", "the request body is not valid JSON: %s at byte %d", f.String(), at)
+	switch f {
+	case scan.End:
+		return problem.New(problem.Invalid, "llm.json_cut", "the request body is not valid JSON: it ends too early, after %d bytes", at)
+	case scan.Control:
+		return problem.New(problem.Invalid, "llm.json_control", "the request body is not valid JSON: there is a control character (such as a line end) inside a string at byte %d", at)
+	case scan.Depth:
+		return problem.New(problem.Invalid, "llm.json_depth", "the request body is nested deeper than %d levels at byte %d", scan.MaxDepth, at)
+	}
+	return problem.New(problem.Invalid, "llm.not_json", "the request body is not valid JSON at byte %d", at)
 }
 
 func missing(name string) error {
 	return problem.New(problem.Invalid, "llm.field_missing", "the field %q is required", name).WithField(name, "is required")
 }
 
-func wrongType(name, want string) error {
-	return problem.New(problem.Invalid, "llm.field_type", "%s must be %s", name, want).WithField(name, "must be %s", want)
+func notString(name string) error {
+	return problem.New(problem.Invalid, "llm.type_string", "%s must be a string", name).WithField(name, "must be a string")
+}
+
+func notBool(name string) error {
+	return problem.New(problem.Invalid, "llm.type_bool", "%s must be true or false", name).WithField(name, "must be true or false")
+}
+
+func notWhole(name string) error {
+	return problem.New(problem.Invalid, "llm.type_whole", "%s must be a whole number, written without fraction or exponent", name).
+		WithField(name, "must be a whole number")
+}
+
+func notArray(name string) error {
+	return problem.New(problem.Invalid, "llm.type_array", "%s must be an array", name).WithField(name, "must be an array")
+}
+
+func notObject(name string) error {
+	return problem.New(problem.Invalid, "llm.type_object", "%s must be an object", name).WithField(name, "must be an object")
 }

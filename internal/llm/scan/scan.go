@@ -20,21 +20,15 @@ type Fault uint8
 
 // The faults.
 const (
-	OK Fault = iota
-	End
-	Syntax
-	Control
-	Escape
-	Number
-	Literal
-	Depth
+	OK      Fault = iota
+	End           // the value does not end
+	Syntax        // a character that cannot be there
+	Control       // a control character in a string
+	Escape        // an invalid escape in a string
+	Number        // an invalid number
+	Literal       // an invalid literal
+	Depth         // nested too deep
 )
-
-var faults = [...]string{"", "unexpected end", "unexpected character", "control character in a string",
-	"invalid escape in a string", "invalid number", "invalid literal", "nested too deep"}
-
-// String describes the fault in English, fit for a caller.
-func (f Fault) String() string { return faults[f] }
 
 // Space returns the index of the first byte at or after i that is not JSON white space.
 func Space(b []byte, i int) int {

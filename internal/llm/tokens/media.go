@@ -83,7 +83,8 @@ func audioTokens(v []byte) int64 {
 	bytes, second := int64(len(data))*3/4, int64(audioSecond)
 	var head [44]byte
 	if n, _ := base64.StdEncoding.Decode(head[:], data[:min(len(data), 56)]); n >= 32 && string(head[:4]) == "RIFF" {
-		if rate := int64(binary.LittleEndian.Uint32(head[28:])); rate > 0 {
+		// From 8 kHz ADPCM to 192 kHz stereo; a header that says anything else is not believed.
+		if rate := int64(binary.LittleEndian.Uint32(head[28:])); rate >= 1000 && rate <= 2_000_000 {
 			second = rate
 		}
 	}

@@ -109,6 +109,26 @@ func TestHugeInputIsBounded(t *testing.T) {
 	}
 }
 
+// FuzzChat holds that no request, valid or not, is counted as less than nothing or without bound.
+func FuzzChat(f *testing.F) {
+	f.Add([]byte(`[{"role":"user","name":"n","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}},
+		{"type":"input_audio","input_audio":{"data":"UklGRiQAAABXQVZF"}},{"type":"file","file":{"file_data":"AAAA"}}],"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]`), []byte(`[{}]`))
+	f.Add([]byte(`["\ud83d\u00",[1,2],`), []byte(nil))
+	var c Counter
+	f.Fuzz(func(t *testing.T, messages, tools []byte) {
+		input, audio := c.Chat(messages, tools)
+		// An image is the dearest for its length: {"image_url":5} is 15 bytes.
+		if most := int64(len(messages)+len(tools)+1) * defaultImageTokens; input < 3 || audio < 0 || input > most || audio > most {
+			t.Fatalf("%d and %d for %q %q", input, audio, messages, tools)
+		}
+		if n := c.Embeddings(messages); n < 1 || n > int64(len(messages))+1 {
+			t.Fatalf("%d for %q", n, messages)
+		}
+	})
+}
+
+const defaultImageTokens = 765
+
 func TestEmbeddings(t *testing.T) {
 	var c Counter
 	for in, want := range map[string]int64{
