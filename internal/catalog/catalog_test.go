@@ -130,6 +130,9 @@ func TestProductToSnapshot(t *testing.T) {
 		if again := w.snapshot(s); again != s {
 			w.Fatal("nothing changed, yet a new snapshot")
 		}
+		if s.Upstream(main.ID).Name != "main" || s.Upstream("ups_none") != nil {
+			w.Fatal("upstreams by id")
+		}
 		got := s.ByOwner(p.OrgUUID, []byte("lab/small-1"))
 		if got == nil || len(s.ByModel([]byte("lab/small-1"))) != 1 || len(got.Live) != 1 || got.Live[0].Share != 100 {
 			w.Fatalf("%+v", got)

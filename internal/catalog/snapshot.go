@@ -98,6 +98,15 @@ func (s *Snapshot) Products() []*Product { return s.products }
 // Upstreams returns all upstreams, by id. Do not change the slice.
 func (s *Snapshot) Upstreams() []*Upstream { return s.upstreams }
 
+// Upstream returns an upstream by its id, or nil.
+func (s *Snapshot) Upstream(id string) *Upstream {
+	i, ok := slices.BinarySearchFunc(s.upstreams, id, func(u *Upstream, id string) int { return cmp.Compare(u.ID, id) })
+	if !ok {
+		return nil
+	}
+	return s.upstreams[i]
+}
+
 // Product returns a product by its id, or nil.
 func (s *Snapshot) Product(id db.UUID) *Product { return s.byUUID[id] }
 

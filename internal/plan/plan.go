@@ -130,10 +130,11 @@ type Change struct {
 // Offer is what a call is made under: a subscription, what was agreed, and what serves it. Immutable,
 // and valid for the call even if the catalogue changes meanwhile.
 type Offer struct {
+	// Ids in both forms; Consumer is the subscribed organisation, Provider the product's.
 	SubscriptionID, PlanID, PlanVersionID, ProductID, ProviderID, ConsumerID string
 	Subscription, Plan, PlanVersion, ProductUUID, Provider, Consumer         db.UUID
-	ProviderName                                                             string // of the organisation
 
+	ProviderName  string           // of the organisation
 	Product       *catalog.Product // its Live versions are the ones to split traffic over; at least one
 	Version       *catalog.Version // the one of them with the largest share
 	Card          *rating.Compiled

@@ -223,6 +223,48 @@ func TestSuspendedOrganisations(t *testing.T) {
 	})
 }
 
+// TestOneTransaction puts a whole catalogue in place at once, and nothing of it if one part fails.
+func TestOneTransaction(t *testing.T) {
+	each(t, func(w *world) {
+		lab, shop := w.org("lab", org.Provider), w.org("shop", org.Consumer)
+		b := w.book(BookOptions{})
+		apply := func(currency string) error {
+			return w.d.Update(w.ctx, func(tx *db.Tx) error {
+				if _, err := w.goods.CreateUpstreamTx(tx, w.who, lab, catalog.UpstreamInput{Name: "main", URL: "http://192.0.2.1/v1"}); err != nil {
+					return err
+				}
+				p, err := w.goods.CreateProductTx(tx, w.who, lab, catalog.ProductInput{Name: "small"})
+				if err != nil {
+					return err
+				}
+				if _, err := w.goods.CreateVersionTx(tx, w.who, p.ID, catalog.Any, catalog.VersionInput{Name: "v1", Targets: []catalog.TargetInput{{Upstream: "main"}}}); err != nil {
+					return err
+				}
+				c := card("1")
+				c.Currency = currency
+				plan, err := w.CreatePlanTx(tx, w.who, p.ID, Input{Name: "payg", Card: c})
+				if err != nil {
+					return err
+				}
+				if _, err := w.PublishPlanTx(tx, w.who, plan.ID, catalog.Any, 0); err != nil {
+					return err
+				}
+				if _, err := w.PublishProductTx(tx, w.who, p.ID, catalog.Any); err != nil {
+					return err
+				}
+				_, err = w.SubscribeTx(tx, w.who, shop, SubscribeInput{PlanID: plan.ID, Given: true})
+				return err
+			})
+		}
+		refused(w, apply("XYZ"), problem.Unprocessable, "plan.invalid")
+		if us, _, err := w.goods.Upstreams(w.ctx, catalog.Filter{}, "", 10); err != nil || len(us) != 0 {
+			w.Fatalf("half a catalogue: %v %v", us, err)
+		}
+		check(apply("USD"))
+		must(b.Resolve(orgUUID(shop), []byte("lab/small")))
+	})
+}
+
 // TestAutoSubscribeOnce lets many callers of two processes make the first call at once.
 func TestAutoSubscribeOnce(t *testing.T) {
 	for engine, dsn := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLiteDSN, "postgres": dbtest.PostgresDSN} {
