@@ -81,7 +81,10 @@ var rules = map[Purpose]rule{
 	Processor: {true, true}, ProcessorFee: {true, true}, Rounding: {true, true}, Promotion: {true, true},
 }
 
-// Account names an account. Platform accounts are owned by the organisation that operates.
+// Platform owns the platform's accounts. It is no organisation: who operates may change, the book goes on.
+const Platform = "platform"
+
+// Account names an account.
 type Account struct {
 	Owner    string
 	Purpose  Purpose
@@ -118,7 +121,8 @@ var ErrFunds = problem.New(problem.Funds, "ledger.insufficient_funds", "insuffic
 
 // Post writes the transaction within tx. posted is false, with the earlier transaction's id, when the
 // same cause was posted before: nothing is written then. Lines of the same account are netted, and
-// accounts are locked in the order of their ids, so that concurrent posts cannot deadlock.
+// accounts are locked in the order of their ids, so that concurrent posts cannot deadlock. After an error, ErrFunds
+// included, tx must not be committed.
 func Post(tx *db.Tx, t Transaction) (id string, posted bool, err error) {
 	lines, err := net(t.Postings)
 	if err != nil {
@@ -136,20 +140,24 @@ func Post(tx *db.Tx, t Transaction) (id string, posted bool, err error) {
 		err := tx.QueryRow(`SELECT id FROM ledger_transaction WHERE kind = $1 AND cause = $2`, t.Kind, t.Cause).Scan(&id)
 		return id, false, err
 	}
-	for _, l := range lines {
-		if err := apply(tx, l); err != nil {
-			return "", false, err
-		}
+	if err := apply(tx, lines); err != nil {
+		return "", false, err
 	}
+	return t.ID, true, insertPostings(tx, t.ID, lines)
+}
+
+func insertPostings(tx *db.Tx, txn string, lines []line) error {
+	var txns, accounts []string
+	var numbers, amounts []int64
 	for i, l := range lines {
 		if l.Amount == 0 {
 			continue // a reservation given back, no money moved
 		}
-		if _, err := tx.Exec(`INSERT INTO ledger_posting (txn, line, account, amount) VALUES ($1, $2, $3, $4)`, t.ID, int64(i), l.id, l.Amount); err != nil {
-			return "", false, err
-		}
+		txns, numbers = append(txns, txn), append(numbers, int64(i))
+		accounts, amounts = append(accounts, l.id), append(amounts, l.Amount)
 	}
-	return t.ID, true, nil
+	_, _, err := tx.InsertRows("ledger_posting", []string{"txn", "line", "account", "amount"}, []any{txns, numbers, accounts, amounts}, "")
+	return err
 }
 
 type line struct {
@@ -202,78 +210,65 @@ func add(a, b int64) (int64, bool) {
 	return a + b, true
 }
 
-// apply changes the projection of one account.
-func apply(tx *db.Tx, l line) error {
-	if rules[l.Account.Purpose].folded {
-		return ensure(tx, l.Account, l.id)
-	}
-	for range 2 {
-		n, err := tx.Exec(`UPDATE ledger_account SET balance = balance + $1, reserved = reserved - $2
-			WHERE id = $3 AND reserved >= $4 AND (may_negative = 1 OR balance + $5 >= reserved - $6)`,
-			l.Amount, l.Release, l.id, l.Release, l.Amount, l.Release)
-		if err != nil {
-			return err
-		}
-		if n == 1 {
-			return nil
-		}
-		created, err := create(tx, l.Account, l.id)
-		if err != nil {
-			return err
-		}
-		if !created {
-			break
-		}
-	}
-	return ErrFunds
-}
+const updateAccount = `UPDATE ledger_account SET balance = balance + $1, reserved = reserved - $2
+	WHERE id = $3 AND reserved >= $4 AND (may_negative = 1 OR balance + $5 >= reserved - $6)`
 
-func ensure(tx *db.Tx, a Account, id string) error {
-	_, err := create(tx, a, id)
+// apply makes the accounts that are missing and changes the projection of those that are not folded. The lines are
+// in the order of ids, and so are the locks.
+func apply(tx *db.Tx, lines []line) error {
+	if err := create(tx, lines); err != nil {
+		return err
+	}
+	var args [][]any
+	for _, l := range lines {
+		if !rules[l.Account.Purpose].folded {
+			args = append(args, []any{l.Amount, l.Release, l.id, l.Release, l.Amount, l.Release})
+		}
+	}
+	changed, err := tx.ExecMany(updateAccount, args)
+	if err == nil && slices.Contains(changed, 0) {
+		err = ErrFunds
+	}
 	return err
 }
 
 // Ensure makes the account when it does not exist and returns its id.
 func Ensure(tx *db.Tx, a Account) (string, error) {
 	id := a.ID()
-	return id, ensure(tx, a, id)
+	return id, create(tx, []line{{Posting{Account: a}, id}})
 }
 
-func create(tx *db.Tx, a Account, id string) (bool, error) {
-	r := rules[a.Purpose]
-	n, err := tx.Exec(`INSERT INTO ledger_account (id, owner, purpose, currency, may_negative, folded, created) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-		id, a.Owner, string(a.Purpose), a.Currency, db.Bool(r.mayNegative), db.Bool(r.folded), db.Micros(tx.Now()))
-	return n == 1, err
+func create(tx *db.Tx, lines []line) error {
+	var ids, owners, purposes, currencies []string
+	var negative, folded, created []int64
+	for _, l := range lines {
+		r := rules[l.Account.Purpose]
+		ids, owners = append(ids, l.id), append(owners, l.Account.Owner)
+		purposes, currencies = append(purposes, string(l.Account.Purpose)), append(currencies, l.Account.Currency)
+		negative, folded = append(negative, db.Bool(r.mayNegative)), append(folded, db.Bool(r.folded))
+		created = append(created, db.Micros(tx.Now()))
+	}
+	_, _, err := tx.InsertRows("ledger_account", []string{"id", "owner", "purpose", "currency", "may_negative", "folded", "created"},
+		[]any{ids, owners, purposes, currencies, negative, folded, created}, "ON CONFLICT DO NOTHING")
+	return err
 }
 
-// ReserveFunds sets aside between need and want of the account's free balance and returns how much;
-// zero with ErrFunds when less than need is free. A reservation is used by a Posting's Release, or given
-// back by Unreserve.
+// ReserveFunds sets aside need of the account's free balance, or ErrFunds when that is not free, and up to
+// want if there is plenty: beyond need it takes at most half of what is free, since others want some too. It
+// returns how much. A reservation is used by a Posting's Release, or given back by Unreserve.
 func ReserveFunds(tx *db.Tx, a Account, need, want int64) (int64, error) {
 	id := a.ID()
-	for range 8 {
-		var balance, reserved int64
-		err := tx.QueryRow(`SELECT balance, reserved FROM ledger_account WHERE id = $1`, id).Scan(&balance, &reserved)
-		if errors.Is(err, db.ErrNoRows) {
-			return 0, ErrFunds
-		}
-		if err != nil {
-			return 0, err
-		}
-		free := balance - reserved
-		if free < need || free <= 0 {
-			return 0, ErrFunds
-		}
-		take := min(want, free)
-		n, err := tx.Exec(`UPDATE ledger_account SET reserved = reserved + $1 WHERE id = $2 AND reserved = $3 AND balance = $4`, take, id, reserved, balance)
-		if err != nil {
-			return 0, err
-		}
-		if n == 1 {
-			return take, nil
-		}
+	var free int64
+	err := tx.QueryRow(`SELECT balance - reserved FROM ledger_account WHERE id = $1`+tx.Dialect().ForUpdate(), id).Scan(&free)
+	if errors.Is(err, db.ErrNoRows) || err == nil && (free < need || free <= 0) {
+		return 0, ErrFunds
 	}
-	return 0, problem.New(problem.Unavailable, "ledger.contended", "the wallet is being changed by many at once; try again")
+	if err != nil {
+		return 0, err
+	}
+	take := max(need, min(want, free/2))
+	_, err = tx.Exec(`UPDATE ledger_account SET reserved = reserved + $1 WHERE id = $2`, take, id)
+	return take, err
 }
 
 // Unreserve gives back a reservation.

@@ -231,6 +231,9 @@ func verifyBalances(tx *db.Tx, r *Report) error {
 		if err := rows.Scan(&id, &owner, &purpose, &cur, &balance, &reserved, &replay); err != nil {
 			return err
 		}
+		if a := (Account{owner, Purpose(purpose), cur}); id != a.ID() {
+			r.Faultf("account %s does not have the id of %s of %s in %s", id, purpose, owner, cur)
+		}
 		if balance != replay {
 			r.Faultf("account %s (%s of %s, %s): balance %d, postings sum to %d", id, purpose, owner, cur, balance, replay)
 		}

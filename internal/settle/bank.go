@@ -50,6 +50,7 @@ type Bank struct {
 
 	tick   atomic.Int64 // clock in microseconds, moved by the loop: for lastUse
 	refill chan *scope
+	idle   chan struct{} // some purse has credit to return; capacity 1
 	stop   chan struct{}
 	once   sync.Once
 	wg     sync.WaitGroup
@@ -68,7 +69,7 @@ type purse struct {
 	mu      sync.Mutex
 	wallet  *scope            // guarded by mu
 	budgets map[string]*scope // guarded by mu; by budget id, the present period's
-	past    []*scope          // guarded by mu; budgets' past periods that are not empty
+	past    []*scope          // guarded by mu; budgets' past periods of the last hour
 
 	// lending serialises database work for the purse, so that granted is always what the last one said.
 	lending chan struct{}
@@ -84,6 +85,7 @@ type scope struct {
 
 	granted int64
 	used    int64
+	unsure  bool  // the database may have granted more: an answer was lost
 	open    int   // holds of running calls
 	lastUse int64 // Bank.tick
 	asked   bool  // a refill is queued
@@ -113,19 +115,22 @@ func NewBank(d *db.DB, o BankOptions) *Bank {
 	if o.Clock == nil {
 		o.Clock = clock.System{}
 	}
-	b := &Bank{o: o, db: d, clock: o.Clock, purses: map[purseKey]*purse{}, refill: make(chan *scope, 1024), stop: make(chan struct{})}
+	b := &Bank{o: o, db: d, clock: o.Clock, purses: map[purseKey]*purse{},
+		refill: make(chan *scope, 1024), idle: make(chan struct{}, 1), stop: make(chan struct{})}
 	b.tick.Store(db.Micros(b.clock.Now()))
 	return b
 }
 
 // Start runs the loops that refill leases ahead of need and return idle ones.
 func (b *Bank) Start() {
-	b.wg.Add(2)
+	b.wg.Add(3)
 	go b.refiller()
+	go b.returner()
 	go b.housekeeper()
 }
 
-// Stop ends the loops and returns what the leases have left. Calls in flight must have ended. Twice is fine.
+// Stop ends the loops and returns what the leases have left. Calls in flight must have ended, and the settler
+// been stopped: it frees what calls that it rates held too much. Twice is fine.
 func (b *Bank) Stop(ctx context.Context) error {
 	var err error
 	b.once.Do(func() {
@@ -208,21 +213,27 @@ func (b *Bank) addPurse(key purseKey) *purse {
 	return p
 }
 
-// collect puts the scopes into h; false when one is not known here or its period is over. Called
+// collect puts the scopes into h, each once; false when one is not known here or its period is over. Called
 // with mu held.
 func (p *purse) collect(h *Hold, budgets []string, now int64) bool {
 	h.purse, h.n = p, 1
 	h.scopes[0] = p.wallet
 	for _, id := range budgets {
 		s := p.budgets[id]
-		if s == nil || s.until != 0 && now >= s.until {
+		if s == nil || s.over(now) {
 			return false
+		}
+		if slices.Contains(h.scopes[:h.n], s) {
+			continue
 		}
 		h.scopes[h.n] = s
 		h.n++
 	}
 	return true
 }
+
+// over reports whether the scope's period has ended.
+func (s *scope) over(now int64) bool { return s.until != 0 && now >= s.until }
 
 // covers reports whether each scope has amount left. Called with mu held.
 func (h *Hold) covers(amount int64) bool {
@@ -310,16 +321,23 @@ func (b *Bank) fill(ctx context.Context, s *scope, amount, now int64) error {
 	s.purse.mu.Lock()
 	switch {
 	case err == nil:
-		s.granted, s.denied = granted, 0
-		s.low = (s.granted - s.used) / 2
+		s.lent(granted)
+		s.denied = 0
 		return nil
-	case !errors.Is(err, ledger.ErrFunds):
-		return errNoLease.Because(err)
 	case s.granted-s.used >= amount:
 		return nil // calls that ended meanwhile gave enough back
+	case !errors.Is(err, ledger.ErrFunds):
+		s.unsure = s.unsure || errors.Is(err, db.ErrInDoubt)
+		return errNoLease.Because(err)
 	}
 	s.denied, s.deniedUntil = lack, now+denialMicros
 	return s.exhausted()
+}
+
+// lent notes what the database has granted in all. Called with mu held.
+func (s *scope) lent(granted int64) {
+	s.granted, s.unsure = granted, false
+	s.low = (granted - s.used) / 2
 }
 
 // denialMicros is how long "not enough" is believed before the database is asked again: a top-up works
@@ -343,14 +361,15 @@ func (s *scope) target(o BankOptions) int64 {
 	return max(o.MinLease, perSecond*cover)
 }
 
-// Finish ends the hold: charge nano-units of it were spent (at most the amount held), the rest is free
-// again at once.
+// Finish ends the hold: charge nano-units of it were spent, the rest is free again at once. charge must be what the
+// CLOSE says, and the whole amount where that is not yet known: when the CLOSE is flagged Provisional (the settler
+// frees what its own charge leaves), and when it could not be written (recovery charges).
 func (b *Bank) Finish(h *Hold, charge int64) {
 	p := h.purse
 	if p == nil {
 		return
 	}
-	kept := max(charge, 0) // a negative charge credits the wallet when it is settled
+	kept := min(max(charge, 0), h.amount) // a negative charge credits the wallet when it is settled
 	p.mu.Lock()
 	for _, s := range h.scopes[:h.n] {
 		s.used -= h.amount - kept
@@ -412,8 +431,7 @@ func (b *Bank) refillAhead(ctx context.Context, s *scope) {
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	left := s.granted - s.used
-	want := s.target(b.o) - left
+	want := s.target(b.o) - (s.granted - s.used)
 	p.mu.Unlock()
 	var granted int64
 	err := ctx.Err()
@@ -425,16 +443,19 @@ func (b *Bank) refillAhead(ctx context.Context, s *scope) {
 	s.asked = false
 	switch {
 	case err == nil && want > 0:
-		s.granted = granted
-		s.low = (granted - s.used) / 2
+		s.lent(granted)
+	case err == nil:
+		s.low = min(s.low, s.target(b.o)/2) // there is plenty: it was asked too early
 	case errors.Is(err, ledger.ErrFunds):
 		// Nothing more to get ahead of need; the slow path asks when a call lacks.
 		s.low, s.askAfter = 0, b.tick.Load()+1e6
+	case errors.Is(err, db.ErrInDoubt):
+		s.unsure = true
 	}
 	// Any other failure: the next call below low asks again.
 }
 
-// housekeeper moves the tick, follows the rate of spending and returns idle leases.
+// housekeeper moves the tick, follows the rate of spending and finds idle leases.
 func (b *Bank) housekeeper() {
 	defer b.wg.Done()
 	t := time.NewTicker(100 * time.Millisecond)
@@ -446,36 +467,65 @@ func (b *Bank) housekeeper() {
 		case <-t.C:
 		}
 		b.tick.Store(db.Micros(b.clock.Now()))
-		if n%10 != 0 {
-			continue
-		}
-		for _, p := range b.all() {
-			if b.follow(p) {
-				ctx, cancel := context.WithTimeout(context.Background(), b.o.Wait)
-				// A failure leaves the lease as it is; it is tried again next time, and returned by
-				// recovery in any case.
-				_ = b.giveBack(ctx, p, false)
-				cancel()
-			}
+		if n%10 == 0 {
+			b.follow()
 		}
 	}
 }
 
-// follow updates the rates of a purse and tells whether it has idle credit.
-func (b *Bank) follow(p *purse) (idle bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := b.tick.Load()
+// follow updates the rates of all purses; if some have idle credit it wakes the returner.
+func (b *Bank) follow() {
+	now, idle := b.tick.Load(), false
+	for _, p := range b.all() {
+		p.mu.Lock()
+		idle = b.followPurse(p, now) || idle
+		p.mu.Unlock()
+	}
+	if idle {
+		select {
+		case b.idle <- struct{}{}:
+		default: // it is at work
+		}
+	}
+}
+
+// followPurse is called with mu held, a second after the last time.
+func (b *Bank) followPurse(p *purse, now int64) (idle bool) {
+	// A call of a past period may still be corrected by the settler: its scope is kept for a while.
+	p.past = slices.DeleteFunc(p.past, func(s *scope) bool {
+		return s.open == 0 && s.granted == s.used && !s.unsure && now-s.lastUse > 3600e6
+	})
 	for _, s := range p.scopes() {
 		s.rate = max(s.spent, (s.rate*7+s.spent)/8)
 		s.spent = 0
-		if now-s.lastUse < 2e6 && now >= s.askAfter {
+		if now-s.lastUse < 2e6 && now >= s.askAfter && !s.over(now) {
 			s.low = max(s.low, s.target(b.o)/2)
 			b.askMore(s)
 		}
-		idle = idle || s.idle(now, b.o)
+		idle = idle || s.unsure || s.idle(now, b.o)
 	}
 	return idle
+}
+
+// returner gives idle leases back. With the database away it gives up until the next second: nothing
+// waits for it, and recovery returns leases in any case.
+func (b *Bank) returner() {
+	defer b.wg.Done()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-b.idle:
+		}
+		for _, p := range b.all() {
+			ctx, cancel := context.WithTimeout(context.Background(), b.o.Wait)
+			err := b.giveBack(ctx, p, false)
+			cancel()
+			if err != nil {
+				break
+			}
+		}
+	}
 }
 
 func (p *purse) scopes() []*scope {
@@ -486,6 +536,7 @@ func (p *purse) scopes() []*scope {
 	return append(list, p.past...)
 }
 
+// idle reports whether the scope has credit that no call needed for a while, or can need again.
 func (s *scope) idle(now int64, o BankOptions) bool {
-	return s.open == 0 && s.granted > s.used && now-s.lastUse >= o.IdleReturn.Microseconds()
+	return s.granted > s.used && (now-s.lastUse >= o.IdleReturn.Microseconds() || s.over(now))
 }

@@ -1,19 +1,20 @@
 package settle
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
+	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/ledger"
 	"github.com/tollgate-io/tollgate/internal/meter"
 	"github.com/tollgate-io/tollgate/internal/money"
 	"github.com/tollgate-io/tollgate/internal/problem"
-	"github.com/tollgate-io/tollgate/internal/rating"
 	"github.com/tollgate-io/tollgate/internal/spool"
 )
 
@@ -22,6 +23,7 @@ type batch struct {
 	s     *Settler
 	tx    *db.Tx
 	terms map[db.UUID]Terms
+	next  spool.Position // where the cursor goes
 	txn   string
 
 	events   []meter.Event
@@ -31,6 +33,9 @@ type batch struct {
 	learned  map[db.UUID]leaseInfo
 	surplus  []surplus
 	charged  bool // some posting is not zero
+
+	decided bool // with this batch it is known what became of the one in doubt,
+	proved  bool // and that is, that it was committed
 }
 
 // surplus is what the bank may use again after the commit.
@@ -71,7 +76,7 @@ func (b *batch) write(recs []spool.Record, check bool) error {
 	return meter.Insert(b.tx, b.events)
 }
 
-// fresh drops the records whose event is in the table already.
+// fresh drops the records whose event is in the table, or in suspense, already.
 func (b *batch) fresh(recs []spool.Record, check bool) ([]spool.Record, error) {
 	if !check {
 		return recs, nil
@@ -81,7 +86,13 @@ func (b *batch) fresh(recs []spool.Record, check bool) ([]spool.Record, error) {
 		ids[i] = recs[i].Event.ID("evt")
 	}
 	known, err := meter.Known(b.tx, ids)
-	if err != nil || len(known) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	if d := b.s.doubt; d != nil && slices.Contains(ids, d.events[0].ID) {
+		b.decided, b.proved = true, known[d.events[0].ID]
+	}
+	if err := suspended(b.tx, ids, known); err != nil || len(known) == 0 {
 		return recs, err
 	}
 	var list []spool.Record
@@ -91,6 +102,23 @@ func (b *batch) fresh(recs []spool.Record, check bool) ([]spool.Record, error) {
 		}
 	}
 	return list, nil
+}
+
+// suspended adds to known which of the event ids are in suspense.
+func suspended(tx *db.Tx, ids []string, known map[string]bool) error {
+	rows, err := tx.Query(`SELECT event FROM settle_suspense WHERE event`+tx.Dialect().In("$1"), ids)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		known[id] = true
+	}
+	return rows.Err()
 }
 
 // learnLeases reads what the leases of the records were drawn on, those not known yet.
@@ -142,11 +170,14 @@ func (b *batch) lease(id db.UUID) (leaseInfo, error) {
 // add makes the event of a record and notes what it spends of its leases.
 func (b *batch) add(r *spool.Record, charge int64) error {
 	t := b.terms[r.PlanVersion]
-	commission := commissionOf(charge, t.CommissionPPM)
+	commission, err := money.MulDivRound(charge, t.CommissionPPM, 1e6) // the provider has the rest: they always add up
+	if err != nil {
+		return fmt.Errorf("settle: commission of %d ppm: %w", t.CommissionPPM, err)
+	}
 	e := meter.Event{
 		ID: r.Event.ID("evt"), At: r.Time, Org: r.Org.ID("org"), Key: r.Key.ID("key"), Provider: r.Provider.ID("org"),
 		Product: r.Product.ID("prd"), Version: r.Version.ID("ver"), Upstream: r.Upstream.ID("ups"),
-		Subscription: r.Subscription.ID("sub"), PlanVersion: r.PlanVersion.ID("plv"), Model: r.Model, Outcome: r.Outcome.String(),
+		Subscription: r.Subscription.ID("sub"), PlanVersion: r.PlanVersion.ID("plv"), Model: clean(r.Model), Outcome: r.Outcome.String(),
 		Status: int64(r.Status), Flags: int64(r.Flags), Attempts: int64(r.Attempts), Currency: t.Currency,
 		Charge: charge, Commission: commission, Hold: r.Hold, Excess: r.Excess, Usage: r.Usage,
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Duration: r.Duration, FirstByte: r.FirstByte,
@@ -169,48 +200,47 @@ func (b *batch) add(r *spool.Record, charge int64) error {
 	return nil
 }
 
-// commissionOf is the platform's part: rounded half away from zero; the provider has the rest, so that
-// the two always add up.
-func commissionOf(charge, ppm int64) int64 {
-	n, err := money.MulDivRound(charge, ppm, 1e6)
-	if err != nil { // ppm is at most a million, so that it cannot overflow
-		panic("settle: commission of " + strconv.FormatInt(ppm, 10) + " ppm: " + err.Error())
-	}
-	return n
+// clean makes a name fit for both engines: PostgreSQL takes no NUL and no broken UTF-8, which a name that was cut
+// may end in.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// spendLeases books the charges on the leases and budgets, in the order of ids. It returns, for wallet leases, which
-// ones were open: only those have something reserved on the account.
+// spendLeases books the charges on the leases and budgets, in the order of ids; see borrow for the order of locks. It
+// returns which leases were open: only those have something reserved.
 func (b *batch) spendLeases() (released map[db.UUID]bool, err error) {
-	ids := make([]db.UUID, 0, len(b.spent))
-	for id := range b.spent {
-		ids = append(ids, id)
+	ids := slices.SortedFunc(maps.Keys(b.spent), func(a, c db.UUID) int { return bytes.Compare(a[:], c[:]) })
+	args := make([][]any, len(ids))
+	for i, id := range ids {
+		args[i] = []any{b.spent[id], id.ID("lse")}
 	}
-	slices.SortFunc(ids, func(a, c db.UUID) int { return slices.Compare(a[:], c[:]) })
+	open, err := b.tx.ExecMany(`UPDATE credit_lease SET spent = spent + $1 WHERE id = $2 AND state = 'open'`, args)
+	if err != nil {
+		return nil, err
+	}
 	released = map[db.UUID]bool{}
-	for _, id := range ids {
-		n := b.spent[id]
+	budgets := map[budgetKey][2]int64{} // spent, and of that reserved
+	for i, id := range ids {
+		released[id] = open[i] == 1
 		l, err := b.lease(id)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := b.tx.Exec(`UPDATE credit_lease SET spent = spent + $1 WHERE id = $2 AND state = 'open'`, n, id.ID("lse"))
-		if err != nil {
-			return nil, err
-		}
-		released[id] = rows == 1
 		if l.kind != "budget" {
 			continue
 		}
-		reserved := n
-		if !released[id] {
-			reserved = 0
-		}
-		if _, err := b.tx.Exec(`UPDATE budget_period SET spent = spent + $1, reserved = reserved - $2 WHERE budget = $3 AND start = $4`, n, reserved, l.budget, l.start); err != nil {
-			return nil, err
-		}
+		k := budgetKey{l.budget, l.start}
+		n := budgets[k]
+		n[0] += b.spent[id]
+		n[1] += b.spent[id] * open[i]
+		budgets[k] = n
 	}
-	return released, nil
+	args = nil
+	for _, k := range slices.SortedFunc(maps.Keys(budgets), compareBudgets) {
+		args = append(args, []any{budgets[k][0], budgets[k][1], k.id, k.start})
+	}
+	_, err = b.tx.ExecMany(`UPDATE budget_period SET spent = spent + $1, reserved = reserved - $2 WHERE budget = $3 AND start = $4`, args)
+	return released, err
 }
 
 // post moves the money: consumer's wallet to provider and platform.
@@ -234,116 +264,19 @@ func (b *batch) post(recs []spool.Record, charges []int64, released map[db.UUID]
 	// The cause is the first new event: an event is posted once, so a cause is, too.
 	_, posted, err := ledger.Post(b.tx, ledger.Transaction{ID: b.txn, Kind: KindUsage, Cause: b.events[0].ID, Actor: "settle", Postings: b.postings})
 	if err == nil && !posted {
-		err = fmt.Errorf("settle: event %s was posted before, but is not in the table", b.events[0].ID)
+		err = fmt.Errorf("%w: %s", errPosted, b.events[0].ID)
 	}
 	return err
 }
 
+var errPosted = errors.New("settle: the event was posted before")
+
 // KindUsage is the kind of the ledger transactions that settle usage.
 const KindUsage = "usage"
 
-// rate gives the charge of each record: what its CLOSE says, or, where that was provisional, what the card
-// says of the period's usage so far.
-func (b *batch) rate(recs []spool.Record) ([]int64, error) {
-	charges := make([]int64, len(recs))
-	var periods map[periodKey]*periodUsage
-	for i := range recs {
-		r := &recs[i]
-		charges[i] = r.Charge
-		t := b.terms[r.PlanVersion]
-		if r.Flags&spool.Provisional == 0 && !t.Card.NeedsState() {
-			continue
-		}
-		if periods == nil {
-			periods = map[periodKey]*periodUsage{}
-		}
-		p, err := b.period(periods, r, t)
-		if err != nil {
-			return nil, err
-		}
-		c, err := t.Card.RateCall(p.state, callOf(r))
-		if err != nil {
-			return nil, err
-		}
-		p.state.Apply(&c)
-		charges[i] = min(c.Nano, r.Hold)
-		r.Excess = c.Nano - charges[i]
-		if r.Excess > 0 {
-			r.Flags |= spool.Uncharged
-		}
-	}
-	return charges, b.savePeriods(periods)
-}
-
-// callOf is a record's usage as the card rates it, at the time of the OPEN.
-func callOf(r *spool.Record) *rating.Call {
-	c := &rating.Call{Dims: rating.Dims{Model: r.Model}, Time: db.Time(r.Time)}
-	copy(c.Tokens[:], r.Usage[:])
-	if r.Outcome != spool.Failed {
-		c.Tokens[rating.Requests] = 1
-	}
-	return c
-}
-
-type periodKey struct {
-	subscription string
-	start        int64
-	planVersion  string
-}
-
-// periodUsage is how far a subscription has come in its period.
-type periodUsage struct {
-	state rating.State
-	found bool
-}
-
-func (b *batch) period(all map[periodKey]*periodUsage, r *spool.Record, t Terms) (*periodUsage, error) {
-	sub := r.Subscription.ID("sub")
-	start, err := t.Start(sub, db.Time(r.Time))
-	if err != nil {
-		return nil, err
-	}
-	k := periodKey{sub, db.Micros(start), r.PlanVersion.ID("plv")}
-	if p := all[k]; p != nil {
-		return p, nil
-	}
-	p := &periodUsage{}
-	all[k] = p
-	var text string
-	err = b.tx.QueryRow(`SELECT state FROM period_usage WHERE subscription = $1 AND start = $2 AND plan_version = $3`+b.tx.Dialect().ForUpdate(), k.subscription, k.start, k.planVersion).Scan(&text)
-	if errors.Is(err, db.ErrNoRows) {
-		return p, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.found = true
-	return p, json.Unmarshal([]byte(text), &p.state)
-}
-
-// savePeriods writes the states back. Two nodes that begin a period at once: the second fails on the
-// primary key and is tried again, then finding the row.
-func (b *batch) savePeriods(all map[periodKey]*periodUsage) error {
-	for k, p := range all {
-		text, err := json.Marshal(p.state)
-		if err != nil {
-			return err
-		}
-		if p.found {
-			_, err = b.tx.Exec(`UPDATE period_usage SET state = $1 WHERE subscription = $2 AND start = $3 AND plan_version = $4`, string(text), k.subscription, k.start, k.planVersion)
-		} else {
-			_, err = b.tx.Exec(`INSERT INTO period_usage (subscription, start, plan_version, state) VALUES ($1, $2, $3, $4)`, k.subscription, k.start, k.planVersion, string(text))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// transient reports whether err is the database's and passes by itself.
+// transient reports whether err is the database's and may pass by itself.
 func transient(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, db.ErrInDoubt) || problem.Is(err, problem.Unavailable) || problem.Is(err, problem.Timeout)
+	return ctx.Err() != nil || problem.Is(err, problem.Unavailable) || problem.Is(err, problem.Timeout) || db.IsEngine(err) && !db.IsRefused(err)
 }
 
 // suspend puts an event that cannot be settled aside, with the reason, and moves on. The operator sees
@@ -364,7 +297,10 @@ func (s *Settler) suspend(ctx context.Context, r *spool.Record, next spool.Posit
 		return err
 	})
 	if errors.Is(err, errCursor) || errors.Is(err, db.ErrInDoubt) {
-		return s.reconcile(ctx, next, err)
+		if err := s.reconcile(ctx, nil, err); err != nil || s.pos == next {
+			return err
+		}
+		return s.settle(ctx, []spool.Record{*r}, next, true)
 	}
 	if err != nil {
 		return err

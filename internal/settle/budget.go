@@ -153,11 +153,22 @@ func period(span, zone string, now time.Time) (start, end int64, err error) {
 	y, m, d := now.In(loc).Date()
 	switch span {
 	case "day":
-		return db.Micros(time.Date(y, m, d, 0, 0, 0, 0, loc)), db.Micros(time.Date(y, m, d+1, 0, 0, 0, 0, loc)), nil
+		return midnight(y, m, d, loc), midnight(y, m, d+1, loc), nil
 	case "month":
-		return db.Micros(time.Date(y, m, 1, 0, 0, 0, 0, loc)), db.Micros(time.Date(y, m+1, 1, 0, 0, 0, 0, loc)), nil
+		return midnight(y, m, 1, loc), midnight(y, m+1, 1, loc), nil
 	}
 	return 0, 0, fmt.Errorf("settle: no such span: %q", span)
+}
+
+// midnight is when the day begins. Where the clocks go forward at midnight there is no 00:00, and time.Date may
+// answer with an hour of the day before: the day begins with the change then.
+func midnight(y int, m time.Month, d int, loc *time.Location) int64 {
+	t := time.Date(y, m, d, 0, 0, 0, 0, loc)
+	ty, tm, td := t.Date()
+	if time.Date(ty, tm, td, 0, 0, 0, 0, time.UTC).Before(time.Date(y, m, d, 0, 0, 0, 0, time.UTC)) {
+		_, t = t.ZoneBounds()
+	}
+	return db.Micros(t)
 }
 
 // reserveBudget is ledger.ReserveFunds for the period of a budget.
@@ -169,25 +180,17 @@ func reserveBudget(tx *db.Tx, id string, start, need, want int64) (int64, error)
 	if _, err := tx.Exec(`INSERT INTO budget_period (budget, start) VALUES ($1, $2) ON CONFLICT DO NOTHING`, id, start); err != nil {
 		return 0, err
 	}
-	for range 8 {
-		var spent, reserved int64
-		if err := tx.QueryRow(`SELECT spent, reserved FROM budget_period WHERE budget = $1 AND start = $2`, id, start).Scan(&spent, &reserved); err != nil {
-			return 0, err
-		}
-		free := amount - spent - reserved
-		if free < need || free <= 0 {
-			return 0, ledger.ErrFunds
-		}
-		take := share(free, need, want)
-		n, err := tx.Exec(`UPDATE budget_period SET reserved = reserved + $1 WHERE budget = $2 AND start = $3 AND spent = $4 AND reserved = $5`, take, id, start, spent, reserved)
-		if err != nil {
-			return 0, err
-		}
-		if n == 1 {
-			return take, nil
-		}
+	var spent, reserved int64
+	if err := tx.QueryRow(`SELECT spent, reserved FROM budget_period WHERE budget = $1 AND start = $2`+tx.Dialect().ForUpdate(), id, start).Scan(&spent, &reserved); err != nil {
+		return 0, err
 	}
-	return 0, errNoLease
+	free := amount - spent - reserved
+	if free < need || free <= 0 {
+		return 0, ledger.ErrFunds
+	}
+	take := max(need, min(want, free/2))
+	_, err := tx.Exec(`UPDATE budget_period SET reserved = reserved + $1 WHERE budget = $2 AND start = $3`, take, id, start)
+	return take, err
 }
 
 func unreserveBudget(tx *db.Tx, id string, start, amount int64) error {
@@ -204,7 +207,7 @@ func (b *Bank) loadBudgets(ctx context.Context, p *purse, ids []string, now int6
 	var missing []string
 	p.mu.Lock()
 	for _, id := range ids {
-		if s := p.budgets[id]; s == nil || s.until != 0 && now >= s.until {
+		if s := p.budgets[id]; s == nil || s.over(now) {
 			missing = append(missing, id)
 		}
 	}

@@ -1,9 +1,12 @@
 package settle
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -14,43 +17,40 @@ func (p *purse) account() ledger.Account {
 	return ledger.Account{Owner: p.org, Purpose: ledger.Wallet, Currency: p.currency}
 }
 
+// In a transaction leases are locked first, then budgets, then accounts, each in the order of their ids; the settler
+// does the same, so that they cannot deadlock.
+
 // borrow extends the scope's lease by need at least and want at most, and returns what it is granted
 // in all. Called with the purse's lending slot held and mu free. An answer that was lost does no harm:
 // the next one tells the whole amount.
 func (b *Bank) borrow(ctx context.Context, s *scope, need, want int64) (granted int64, err error) {
 	err = b.db.Update(ctx, func(tx *db.Tx) error {
-		take, err := b.reserve(tx, s, need, max(want, need))
-		if err != nil {
-			return err
-		}
 		kind := "wallet"
 		if s.budget != "" {
 			kind = "budget"
 		}
-		return tx.QueryRow(`INSERT INTO credit_lease (id, spool, epoch, kind, org, currency, budget, start, granted, state, created)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10)
-			ON CONFLICT (id) DO UPDATE SET granted = credit_lease.granted + excluded.granted RETURNING granted`,
-			s.lease.ID("lse"), b.o.Spool, int64(b.o.Epoch), kind, s.purse.org, s.purse.currency, s.budget, s.start, take, db.Micros(tx.Now())).Scan(&granted)
+		_, err := tx.Exec(`INSERT INTO credit_lease (id, spool, epoch, kind, org, currency, budget, start, granted, state, created)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 'open', $9) ON CONFLICT (id) DO UPDATE SET state = credit_lease.state`,
+			s.lease.ID("lse"), b.o.Spool, int64(b.o.Epoch), kind, s.purse.org, s.purse.currency, s.budget, s.start, db.Micros(tx.Now()))
+		if err != nil {
+			return err
+		}
+		var take int64
+		if s.budget != "" {
+			take, err = reserveBudget(tx, s.budget, s.start, need, want)
+		} else {
+			take, err = ledger.ReserveFunds(tx, s.purse.account(), need, want)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.QueryRow(`UPDATE credit_lease SET granted = granted + $1 WHERE id = $2 AND state = 'open' RETURNING granted`, take, s.lease.ID("lse")).Scan(&granted)
 	})
 	return granted, err
 }
 
-// reserve takes from the wallet or the budget. Never more than half of what is free, unless the call
-// in hand needs it: other nodes want some too.
-func (b *Bank) reserve(tx *db.Tx, s *scope, need, want int64) (int64, error) {
-	if s.budget != "" {
-		return reserveBudget(tx, s.budget, s.start, need, want)
-	}
-	acc, err := ledger.Balance(tx, s.purse.account())
-	if err != nil {
-		return 0, err
-	}
-	return ledger.ReserveFunds(tx, s.purse.account(), need, share(acc.Balance-acc.Reserved, need, want))
-}
-
-func share(free, need, want int64) int64 { return max(need, min(want, free/2)) }
-
-// giveBack returns what idle leases (all, when the node stops) have left.
+// giveBack returns what idle leases (all, when the node stops) have left. It tells the database what to keep, not
+// what to subtract, so that it is right whatever became of transactions whose answer was lost.
 func (b *Bank) giveBack(ctx context.Context, p *purse, all bool) error {
 	select {
 	case p.lending <- struct{}{}:
@@ -58,92 +58,141 @@ func (b *Bank) giveBack(ctx context.Context, p *purse, all bool) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	type part struct {
-		s *scope
-		n int64
-	}
-	var parts []part
-	now := b.tick.Load()
 	p.mu.Lock()
-	p.past = slices.DeleteFunc(p.past, func(s *scope) bool { return s.open == 0 && s.granted == s.used })
-	for _, s := range p.scopes() {
-		if n := s.granted - s.used; n > 0 && (all || s.idle(now, b.o)) {
-			s.granted -= n // no call may take it while it is on its way
-			s.low = 0
-			parts = append(parts, part{s, n})
-		}
+	parts := p.idle(b.tick.Load(), b.o, all)
+	for i := range parts {
+		x := &parts[i]
+		x.s.granted, x.s.low = x.keep, 0 // no call may take it while it is on its way
 	}
 	p.mu.Unlock()
 	if len(parts) == 0 {
 		return nil
 	}
-	err := b.db.Update(ctx, func(tx *db.Tx) error {
-		for _, x := range parts {
-			n, err := tx.Exec(`UPDATE credit_lease SET granted = granted - $1 WHERE id = $2 AND state = 'open' AND granted - $3 >= spent`, x.n, x.s.lease.ID("lse"), x.n)
-			if err != nil {
-				return err
-			}
-			if n != 1 {
-				return fmt.Errorf("settle: lease %s has less left than %d", x.s.lease.ID("lse"), x.n)
-			}
-			if err := unreserve(tx, p.account(), x.s.budget, x.s.start, x.n); err != nil {
-				return err
-			}
+	err := b.db.Update(ctx, func(tx *db.Tx) error { return returnLeases(tx, p.account(), parts) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range parts {
+		switch {
+		case err == nil:
+			x.s.unsure = false
+		case errors.Is(err, db.ErrInDoubt):
+			x.s.unsure = true
+		default:
+			x.s.granted += x.back // it did not happen
 		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, db.ErrInDoubt) {
-		p.mu.Lock()
-		for _, x := range parts {
-			x.s.granted += x.n // it did not happen
-		}
-		p.mu.Unlock()
 	}
 	return err
 }
 
-func unreserve(tx *db.Tx, wallet ledger.Account, budget string, start, n int64) error {
-	if budget == "" {
-		return ledger.Unreserve(tx, wallet, n)
+// part is what a lease keeps and what it gives back, in nano-units.
+type part struct {
+	s          *scope
+	keep, back int64
+}
+
+// idle lists what can be returned, in the order of lease ids. Called with mu held.
+func (p *purse) idle(now int64, o BankOptions, all bool) []part {
+	var parts []part
+	for _, s := range p.scopes() {
+		if all && s.granted > s.used || s.unsure || s.idle(now, o) {
+			parts = append(parts, part{s, s.used, s.granted - s.used})
+		}
 	}
-	return unreserveBudget(tx, budget, start, n)
+	slices.SortFunc(parts, func(a, b part) int { return bytes.Compare(a.s.lease[:], b.s.lease[:]) })
+	return parts
+}
+
+func returnLeases(tx *db.Tx, wallet ledger.Account, parts []part) error {
+	var back refund
+	for _, x := range parts {
+		id := x.s.lease.ID("lse")
+		var granted int64
+		err := tx.QueryRow(`SELECT granted FROM credit_lease WHERE id = $1`+tx.Dialect().ForUpdate(), id).Scan(&granted)
+		if errors.Is(err, db.ErrNoRows) {
+			continue // the grant that was in doubt had not happened
+		}
+		if err != nil {
+			return err
+		}
+		n, err := tx.Exec(`UPDATE credit_lease SET granted = $1 WHERE id = $2 AND state = 'open' AND spent <= $3 AND granted >= $4`, x.keep, id, x.keep, x.keep)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return fmt.Errorf("settle: lease %s of %d nano-units cannot be cut to %d", id, granted, x.keep)
+		}
+		back.add(wallet, x.s.budget, x.s.start, granted-x.keep)
+	}
+	return back.pay(tx)
+}
+
+// refund gathers what goes back to budgets and wallets.
+type refund struct {
+	budgets map[budgetKey]int64
+	wallets map[ledger.Account]int64
+}
+
+type budgetKey struct {
+	id    string
+	start int64
+}
+
+func (r *refund) add(wallet ledger.Account, budget string, start, n int64) {
+	if r.wallets == nil {
+		r.budgets, r.wallets = map[budgetKey]int64{}, map[ledger.Account]int64{}
+	}
+	switch {
+	case n == 0:
+	case budget != "":
+		r.budgets[budgetKey{budget, start}] += n
+	default:
+		r.wallets[wallet] += n
+	}
+}
+
+func (r *refund) pay(tx *db.Tx) error {
+	for _, k := range slices.SortedFunc(maps.Keys(r.budgets), compareBudgets) {
+		if err := unreserveBudget(tx, k.id, k.start, r.budgets[k]); err != nil {
+			return err
+		}
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(r.wallets), func(a, b ledger.Account) int { return cmp.Compare(a.ID(), b.ID()) }) {
+		if err := ledger.Unreserve(tx, a, r.wallets[a]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareBudgets(a, b budgetKey) int {
+	return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.start, b.start))
 }
 
 // closeLeases returns what leases of dead epochs of the spool have left. Only after everything those
 // epochs wrote was settled.
-func closeLeases(tx *db.Tx, spoolID string, epoch uint64) (n int, err error) {
-	rows, err := tx.Query(`SELECT id, org, currency, budget, start, granted - spent FROM credit_lease
+func closeLeases(tx *db.Tx, spoolID string, epoch uint64) error {
+	rows, err := tx.Query(`SELECT org, currency, budget, start, granted - spent FROM credit_lease
 		WHERE spool = $1 AND epoch < $2 AND state = 'open' ORDER BY id`+tx.Dialect().ForUpdate(), spoolID, int64(epoch))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	type lease struct {
-		id, budget  string
-		wallet      ledger.Account
-		start, left int64
-	}
-	var list []lease
+	defer rows.Close()
+	var back refund
 	for rows.Next() {
-		l := lease{wallet: ledger.Account{Purpose: ledger.Wallet}}
-		if err := rows.Scan(&l.id, &l.wallet.Owner, &l.wallet.Currency, &l.budget, &l.start, &l.left); err != nil {
-			rows.Close()
-			return 0, err
+		wallet := ledger.Account{Purpose: ledger.Wallet}
+		var budget string
+		var start, left int64
+		if err := rows.Scan(&wallet.Owner, &wallet.Currency, &budget, &start, &left); err != nil {
+			return err
 		}
-		list = append(list, l)
+		back.add(wallet, budget, start, left)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, err
+	if err := rows.Err(); err != nil {
+		return err
 	}
-	for i := range list {
-		l := &list[i]
-		if _, err := tx.Exec(`UPDATE credit_lease SET state = 'closed', granted = spent WHERE id = $1`, l.id); err != nil {
-			return 0, err
-		}
-		if l.left > 0 {
-			if err := unreserve(tx, l.wallet, l.budget, l.start, l.left); err != nil {
-				return 0, err
-			}
-		}
+	_, err = tx.Exec(`UPDATE credit_lease SET state = 'closed', granted = spent WHERE spool = $1 AND epoch < $2 AND state = 'open'`, spoolID, int64(epoch))
+	if err != nil {
+		return err
 	}
-	return len(list), nil
+	return back.pay(tx)
 }

@@ -32,7 +32,7 @@ type Options struct {
 	Metrics *telemetry.Metrics
 	// Warn is told of events put in suspense and of failures that are retried.
 	Warn  func(msg string, args ...any)
-	Batch int           // events in a transaction at most; default 1000
+	Batch int           // calls in a transaction, twice as many in a burst; default 1000
 	Every time.Duration // how long a batch may wait to fill; default 50 ms
 }
 
@@ -43,10 +43,13 @@ type Settler struct {
 	spool *spool.Spool
 	bank  *Bank
 
-	pos    spool.Position
+	pos    spool.Position // the cursor: all before it is settled
 	recs   []spool.Record
 	leases map[db.UUID]leaseInfo // immutable facts of leases, of this run
+	doubt  *batch                // the last one whose commit may or may not have happened
 
+	ctx     context.Context // of the loop's transactions
+	cancel  context.CancelFunc
 	stop    chan struct{}
 	settled chan struct{} // receives after progress; capacity 1
 	once    sync.Once
@@ -73,8 +76,10 @@ func New(d *db.DB, s *spool.Spool, b *Bank, o Options) *Settler {
 	if o.Warn == nil {
 		o.Warn = func(string, ...any) {}
 	}
-	return &Settler{o: o, db: d, spool: s, bank: b, recs: make([]spool.Record, 2*o.Batch), leases: map[db.UUID]leaseInfo{},
+	n := &Settler{o: o, db: d, spool: s, bank: b, recs: make([]spool.Record, 2*o.Batch), leases: map[db.UUID]leaseInfo{},
 		stop: make(chan struct{}), settled: make(chan struct{}, 1)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
 }
 
 // cursor is a place in the spool as the database has it.
@@ -126,7 +131,7 @@ func (s *Settler) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	s.pos = c.pos
+	s.pos, s.doubt = c.pos, nil
 	dead, err := s.spool.Dead()
 	if err != nil {
 		return err
@@ -150,7 +155,7 @@ func (s *Settler) Recover(ctx context.Context) error {
 		}
 	}
 	err = s.db.Settle(ctx, func(tx *db.Tx) error {
-		if _, err := closeLeases(tx, s.spool.ID(), s.spool.Epoch()); err != nil {
+		if err := closeLeases(tx, s.spool.ID(), s.spool.Epoch()); err != nil {
 			return err
 		}
 		return s.moveCursor(tx, s.spool.Epoch(), s.pos, first)
@@ -174,9 +179,12 @@ func (s *Settler) Stop(ctx context.Context) error {
 	var err error
 	s.once.Do(func() {
 		close(s.stop)
+		defer s.cancel()
+		hurry := context.AfterFunc(ctx, s.cancel)
 		s.wg.Wait()
+		hurry()
 		for s.pos.Before(s.spool.Written()) {
-			if err = s.step(ctx); err != nil {
+			if _, err = s.step(ctx); err != nil {
 				return
 			}
 		}
@@ -206,41 +214,51 @@ func (s *Settler) Flush(ctx context.Context) error {
 
 func (s *Settler) run() {
 	defer s.wg.Done()
-	pause := time.Duration(0)
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-s.spool.Wake():
-		case <-s.after(pause):
-		}
-		if pause == 0 && !s.gather() {
-			return
-		}
-		for s.pos.Before(s.spool.Written()) {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			err := s.step(ctx)
-			cancel()
-			if err != nil {
-				s.count(0, 0, 0, err)
-				pause = min(max(2*pause, 50*time.Millisecond), 2*time.Second)
-				s.o.Warn("settlement is retried", "error", err, "in", pause)
-				break
-			}
+	for pause := time.Duration(0); s.wait(pause); {
+		err := s.drain()
+		if err == nil {
 			pause = 0
-			if s.stopping() {
-				return
-			}
+			continue
+		}
+		s.count(0, 0, 0, err)
+		pause = min(max(2*pause, 50*time.Millisecond), 2*time.Second)
+		if !s.stopping() {
+			s.o.Warn("settlement is retried", "error", err, "in", pause)
 		}
 	}
 }
 
-// after is a channel that fires after the pause; nil, which never does, when there is none.
-func (s *Settler) after(pause time.Duration) <-chan time.Time {
-	if pause == 0 {
-		return nil
+// wait returns when there is something to settle and it had time to fill a batch, or after the pause that follows a
+// failure; false when stopped.
+func (s *Settler) wait(pause time.Duration) bool {
+	if pause == 0 && !s.pos.Before(s.spool.Written()) {
+		select {
+		case <-s.stop:
+			return false
+		case <-s.spool.Wake():
+		}
 	}
-	return time.After(pause)
+	t := time.NewTimer(max(pause, s.o.Every))
+	defer t.Stop()
+	select {
+	case <-s.stop:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// drain settles until less than a full batch is left.
+func (s *Settler) drain() error {
+	for s.pos.Before(s.spool.Written()) && !s.stopping() {
+		ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
+		full, err := s.step(ctx)
+		cancel()
+		if err != nil || !full {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Settler) stopping() bool {
@@ -252,26 +270,14 @@ func (s *Settler) stopping() bool {
 	}
 }
 
-// gather waits a little for a batch to fill; false when stopped.
-func (s *Settler) gather() bool {
-	t := time.NewTimer(s.o.Every)
-	defer t.Stop()
-	select {
-	case <-s.stop:
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-// step settles the next batch.
-func (s *Settler) step(ctx context.Context) error {
+// step settles the next batch; full says that it was as large as may be.
+func (s *Settler) step(ctx context.Context) (full bool, err error) {
 	n, next, err := s.spool.Read(s.pos, s.recs)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if next == s.pos {
-		return nil
+		return false, fmt.Errorf("settle: the spool's record at %d/%d cannot be read", s.pos.Segment, s.pos.Offset)
 	}
 	closes := s.recs[:0]
 	for i := range s.recs[:n] {
@@ -280,62 +286,74 @@ func (s *Settler) step(ctx context.Context) error {
 		}
 	}
 	if err := s.settle(ctx, closes, next, false); err != nil {
-		return err
+		return false, err
 	}
 	select {
 	case s.settled <- struct{}{}:
 	default:
 	}
-	return s.spool.Settled(s.pos)
+	return n == len(s.recs), s.spool.Settled(s.pos)
 }
 
-// settle writes the batch and moves the cursor to next, in one transaction. A batch that fails for
-// a reason of its own, not the database's, is taken apart, and the event that fails is put in suspense.
+// settle writes the batch and moves the cursor to next, in one transaction. check looks for events that were
+// settled before. A batch that fails for a reason of its own, not the database's, is taken apart, and the event
+// that fails is put in suspense.
 func (s *Settler) settle(ctx context.Context, recs []spool.Record, next spool.Position, check bool) error {
 	began := time.Now()
 	b, err := s.attempt(ctx, recs, next, check)
-	if errors.Is(err, errCursor) || errors.Is(err, db.ErrInDoubt) {
-		return s.reconcile(ctx, next, err)
-	}
-	if err == nil {
-		s.done(b, next, began)
+	switch {
+	case err == nil:
+		s.done(b, began)
 		return nil
-	}
-	if transient(ctx, err) {
+	case errors.Is(err, errCursor) || errors.Is(err, db.ErrInDoubt):
+		if err := s.reconcile(ctx, b, err); err != nil || s.pos == next {
+			return err
+		}
+		return s.settle(ctx, recs, next, true) // an earlier commit had moved the cursor, not this one
+	case transient(ctx, err):
 		return err
-	}
-	if db.IsUnique(err) && !check {
+	case !check && (db.IsUnique(err) || errors.Is(err, errPosted)):
 		return s.settle(ctx, recs, next, true)
-	}
-	if len(recs) > 1 {
+	case len(recs) > 1:
 		half := len(recs) / 2
 		if err := s.settle(ctx, recs[:half], s.pos, true); err != nil {
 			return err
 		}
 		return s.settle(ctx, recs[half:], next, true)
+	case len(recs) == 0:
+		return err
 	}
 	return s.suspend(ctx, &recs[0], next, err)
 }
 
-// reconcile finds out whether a commit whose answer was lost had happened.
-func (s *Settler) reconcile(ctx context.Context, next spool.Position, cause error) error {
+// reconcile finds out where the cursor is after a commit whose answer was lost, or when it is not where it was
+// expected: then such a commit had happened after all. It returns cause when the batch is to be tried again.
+func (s *Settler) reconcile(ctx context.Context, b *batch, cause error) error {
+	if errors.Is(cause, db.ErrInDoubt) && b != nil && len(b.events) > 0 {
+		s.decide(b)
+		s.doubt = b
+	}
 	c, found, err := s.readCursor(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if found && c.pos == next && next != s.pos {
-		s.pos = next
-		return nil
-	}
-	if found && c.pos == s.pos {
+	case found && c.pos == s.pos:
 		return cause // it had not: the batch is tried again; events that were in it are recognised
+	case found && s.doubt != nil && c.pos == s.doubt.next:
+		b := s.doubt
+		s.doubt = nil
+		s.done(b, time.Now())
+		return nil
+	case found && c.epoch == s.spool.Epoch() && s.pos.Before(c.pos):
+		s.pos = c.pos // no one but this settler has the epoch
+		return nil
 	}
 	return fmt.Errorf("%w: it is at %d/%d, expected %d/%d", cause, c.pos.Segment, c.pos.Offset, s.pos.Segment, s.pos.Offset)
 }
 
 func (s *Settler) attempt(ctx context.Context, recs []spool.Record, next spool.Position, check bool) (*batch, error) {
 	if len(recs) == 0 && next == s.pos {
-		return &batch{}, nil
+		return &batch{next: next}, nil
 	}
 	terms, err := s.terms(ctx, recs)
 	if err != nil {
@@ -343,7 +361,7 @@ func (s *Settler) attempt(ctx context.Context, recs []spool.Record, next spool.P
 	}
 	var b *batch
 	err = s.db.Settle(ctx, func(tx *db.Tx) error {
-		b = &batch{s: s, tx: tx, terms: terms, txn: db.NewID("txn", tx.Now())}
+		b = &batch{s: s, tx: tx, terms: terms, next: next, txn: db.NewID("txn", tx.Now())}
 		if next != s.pos {
 			if err := s.moveCursor(tx, s.spool.Epoch(), s.pos, next); err != nil {
 				return err
@@ -352,7 +370,7 @@ func (s *Settler) attempt(ctx context.Context, recs []spool.Record, next spool.P
 		if len(recs) == 0 {
 			return nil
 		}
-		return b.write(recs, check)
+		return b.write(recs, check || s.doubt != nil)
 	})
 	return b, err
 }
@@ -374,16 +392,34 @@ func (s *Settler) terms(ctx context.Context, recs []spool.Record) (map[db.UUID]T
 	return m, nil
 }
 
-func (s *Settler) done(b *batch, next spool.Position, began time.Time) {
-	s.pos = next
+// done follows the commit of b.
+func (s *Settler) done(b *batch, began time.Time) {
+	s.pos = b.next
 	for id, l := range b.learned {
 		s.leases[id] = l
 	}
 	if len(s.leases) > 100_000 {
 		clear(s.leases)
 	}
+	s.decide(b)
+	s.free(b)
+	s.count(len(b.events), b.oldest, time.Since(began), nil)
+}
+
+// decide closes the matter of the batch in doubt if b found out about it.
+func (s *Settler) decide(b *batch) {
+	if !b.decided || s.doubt == nil {
+		return
+	}
+	if b.proved {
+		s.free(s.doubt)
+	}
+	s.doubt = nil
+}
+
+// free gives the bank what the batch did not spend of its holds.
+func (s *Settler) free(b *batch) {
 	for _, c := range b.surplus {
 		s.bank.correct(c.org, c.currency, c.leases, c.amount)
 	}
-	s.count(len(b.events), b.oldest, time.Since(began), nil)
 }
