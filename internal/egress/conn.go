@@ -73,7 +73,6 @@ type conn struct {
 	reused   bool
 	answered bool    // a byte of the response was read
 	full     bool    // the last read filled its buffer: use a large one
-	scanned  int     // how much of the head in c.in has been looked at
 	in       *buffer // nil while waiting with nothing buffered
 	out      *buffer // request head, and body if that is small
 	body     [4][]byte
@@ -85,7 +84,7 @@ type conn struct {
 func (c *conn) begin(reused bool) {
 	c.mine = (c.word.Load()>>genShift+1)<<genShift | stateFirst
 	c.word.Store(c.mine)
-	c.reused, c.answered, c.full, c.scanned = reused, false, false, 0
+	c.reused, c.answered, c.full = reused, false, false
 	c.err, c.sendErr = nil, nil
 }
 

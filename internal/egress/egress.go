@@ -60,6 +60,7 @@ type Client struct {
 	guard Guard
 	keep  time.Duration
 	tick  time.Duration
+	stale time.Duration
 	start time.Time // the janitor's zero
 	http  *http.Client
 	watch *watcher
@@ -81,6 +82,7 @@ func newClient(o Options, tick time.Duration) *Client {
 		guard:     o.Guard,
 		keep:      orDefault(o.Keep, defaultKeep),
 		tick:      tick,
+		stale:     defaultStale,
 		start:     time.Now(),
 		watch:     newWatcher(),
 		done:      make(chan struct{}),

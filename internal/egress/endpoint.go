@@ -139,13 +139,11 @@ func tlsConfig(o *tls.Config, name string) *tls.Config {
 	return cfg
 }
 
-// Close closes the unused connections; those in use are closed when their response is released.
-// Requests that come later fail.
+// Close closes the unused connections; those in use end with their responses, within their
+// deadlines. Requests that come later fail.
 func (e *Endpoint) Close() {
-	e.client.mu.Lock()
-	delete(e.client.endpoints, e)
-	e.client.mu.Unlock()
 	e.shut(false)
+	e.client.rouse()
 }
 
 func (e *Endpoint) shut(busy bool) {
@@ -153,8 +151,8 @@ func (e *Endpoint) shut(busy bool) {
 	e.closed = true
 	idle := e.idle
 	e.idle = nil
-	for _, c := range e.all {
-		if busy {
+	if busy {
+		for _, c := range e.all {
 			c.cut(cutClosed)
 		}
 	}
@@ -264,10 +262,7 @@ func (e *Endpoint) dial(cancel *Cancel) (*conn, error) {
 		c.discard()
 		return nil, failConnect(errClosed)
 	}
-	select {
-	case e.client.wake <- struct{}{}: // the janitor may be asleep
-	default:
-	}
+	e.client.rouse()
 	return c, nil
 }
 

@@ -5,10 +5,8 @@ import (
 	"strconv"
 )
 
-const (
-	wholeBody  = 16 << 10 // a request up to this size is put together in one buffer and written at once
-	maxInterim = 5        // 1xx responses before the real one
-)
+// wholeBody is the size up to which a request is put together in one buffer and written at once.
+const wholeBody = 16 << 10
 
 // Do sends r and reads the head of the response into resp, whose body is then read with Next. It
 // blocks the caller's goroutine. resp must be released, unless Do fails.
@@ -77,8 +75,13 @@ func (c *conn) roundTrip(r *Request, resp *Response) error {
 	err := c.transfer()
 	c.dropOut()
 	for err == nil {
+		var n int
 		var done bool
-		if done, err = c.readHead(r.Method == "HEAD", resp); done {
+		n, done, err = resp.takeHead(c.in.b[c.in.r:c.in.w], r.Method == "HEAD")
+		c.in.r += n
+		if done {
+			resp.head.keep = resp.head.keep && c.sendErr == nil
+			c.full = c.full || resp.head.length > smallBuffer
 			return nil
 		}
 		if err == nil {
@@ -128,34 +131,4 @@ func (c *conn) render(r *Request) {
 		c.body = r.Parts
 	}
 	c.out.w = len(b)
-}
-
-// readHead looks for the head of the final response in what was read; not done means read more.
-func (c *conn) readHead(noBody bool, resp *Response) (done bool, err error) {
-	for {
-		b := c.in.b[c.in.r:c.in.w]
-		end, next, err := headEnd(b, c.scanned)
-		c.scanned = next
-		if end == 0 || err != nil {
-			return false, err
-		}
-		h := &resp.head
-		resp.block = append(resp.block[:0], b[:end-2]...)
-		c.in.r += end
-		if err := h.parse(resp.block); err != nil {
-			return false, err
-		}
-		switch {
-		case h.status == 101:
-			return false, protocol("protocol switch that nobody asked for")
-		case h.status >= 200:
-			h.keep = h.keep && c.sendErr == nil
-			resp.begin(noBody)
-			c.full = c.full || h.length > smallBuffer
-			return true, nil
-		}
-		if resp.interim++; resp.interim > maxInterim {
-			return false, protocol("too many interim responses")
-		}
-	}
 }

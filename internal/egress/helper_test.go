@@ -26,6 +26,9 @@ func local(t testing.TB) *Client {
 
 func endpoint(t testing.TB, c *Client, url string, o EndpointOptions) *Endpoint {
 	t.Helper()
+	if o.Timeouts.Total == 0 {
+		o.Timeouts.Total = 2 * patience // a test that hangs says where
+	}
 	e, err := c.Endpoint(url, o)
 	if err != nil {
 		t.Fatal(err)

@@ -2,9 +2,9 @@ package egress
 
 import "time"
 
-// staleWindow bounds how long after sending a reused connection's failure is still put down to its
+// defaultStale bounds how long after sending a reused connection's failure is still put down to its
 // having been closed while idle. Later than that the upstream may well have worked on the request.
-const staleWindow = time.Second
+const defaultStale = time.Second
 
 // janitor keeps all deadlines. It sleeps while there are no connections.
 func (c *Client) janitor() {
@@ -30,7 +30,16 @@ func (c *Client) janitor() {
 	}
 }
 
-// sweep looks at every connection and returns how many there were.
+// rouse wakes the janitor if it is asleep.
+func (c *Client) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// sweep looks at every connection and returns how many there were. It drops endpoints that were
+// closed and have none left.
 func (c *Client) sweep(now time.Duration) int {
 	c.mu.Lock()
 	list := make([]*Endpoint, 0, len(c.endpoints))
@@ -40,12 +49,18 @@ func (c *Client) sweep(now time.Duration) int {
 	c.mu.Unlock()
 	n := 0
 	for _, e := range list {
-		n += e.sweep(now)
+		open, over := e.sweep(now)
+		n += open
+		if over {
+			c.mu.Lock()
+			delete(c.endpoints, e)
+			c.mu.Unlock()
+		}
 	}
 	return n
 }
 
-func (e *Endpoint) sweep(now time.Duration) int {
+func (e *Endpoint) sweep(now time.Duration) (open int, over bool) {
 	var expired []*conn
 	e.mu.Lock()
 	for _, c := range e.all {
@@ -53,12 +68,12 @@ func (e *Endpoint) sweep(now time.Duration) int {
 			expired = append(expired, c)
 		}
 	}
-	n := e.total
+	open, over = e.total, e.closed && e.total == 0
 	e.mu.Unlock()
 	for _, c := range expired {
 		e.reap(c)
 	}
-	return n
+	return open, over
 }
 
 // inspect cuts c if one of its deadlines has passed, and reports whether it has been idle for too
@@ -103,9 +118,9 @@ func (c *conn) cutGen(w uint64) {
 	}
 }
 
-// old reports whether c's present use began more than staleWindow ago, as far as the janitor saw.
+// old reports whether c's present use began too long ago for its failure to be that of a stale connection, as far as the janitor saw.
 func (e *Endpoint) old(c *conn) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return c.seen>>genShift == c.mine>>genShift && e.client.elapsed()-c.genAt > staleWindow
+	return c.seen>>genShift == c.mine>>genShift && e.client.elapsed()-c.genAt > e.client.stale
 }

@@ -45,8 +45,8 @@ func headEnd(b []byte, from int) (end, next int, err error) {
 func (h *head) parse(b []byte) error {
 	h.length, h.chunked, h.fields = -1, false, h.fields[:0]
 	line := bytes.IndexByte(b, '\n') + 1
-	if line < 15 || string(b[:7]) != "HTTP/1." || b[7] != '0' && b[7] != '1' || b[8] != ' ' ||
-		line > 15 && b[12] != ' ' {
+	if line < 14 || string(b[:7]) != "HTTP/1." || b[7] != '0' && b[7] != '1' || b[8] != ' ' ||
+		line > 14 && b[12] != ' ' {
 		return protocol("status line")
 	}
 	h.keep = b[7] == '1'

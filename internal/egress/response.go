@@ -8,8 +8,10 @@ import (
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
-// keptHead is the most memory for a response head that a Response keeps for its next use.
-const keptHead = 8 << 10
+const (
+	keptHead   = 8 << 10 // memory for a response head that a Response keeps for its next use
+	maxInterim = 5       // 1xx responses before the real one
+)
 
 // Response is an upstream's answer, filled by [Endpoint.Do]. The zero value is ready, and after
 // Release it can be used again. It belongs to one goroutine.
@@ -22,17 +24,48 @@ type Response struct {
 	head    head
 	block   []byte // that head points into
 	body    body
+	scanned int // how much of an incomplete head has been looked at
 	interim int
 	err     error // of the body, once it has failed
 }
 
 // reset prepares for another use.
 func (r *Response) reset() {
-	r.Status, r.ContentLength, r.interim, r.err = 0, -1, 0, nil
+	r.Status, r.ContentLength, r.scanned, r.interim, r.err = 0, -1, 0, 0, nil
 	r.block, r.head.fields = r.block[:0], r.head.fields[:0]
 }
 
-// begin is called with the head parsed; noBody means that the request was HEAD.
+// takeHead consumes n bytes of b, which are heads of interim responses and, when it is done, that of
+// the final one; not done means that more is needed. noBody says that the request was HEAD.
+func (r *Response) takeHead(b []byte, noBody bool) (n int, done bool, err error) {
+	for {
+		end, next, err := headEnd(b[n:], r.scanned)
+		r.scanned = next
+		if end == 0 || err != nil {
+			return n, false, err
+		}
+		if end > maxHead {
+			return n, false, protocol("head too long")
+		}
+		r.block = append(r.block[:0], b[n:n+end-2]...)
+		n += end
+		if err := r.head.parse(r.block); err != nil {
+			return n, false, err
+		}
+		switch {
+		case r.head.status == 101:
+			return n, false, protocol("protocol switch that nobody asked for")
+		case r.head.status >= 200:
+			r.begin(noBody)
+			return n, true, nil
+		}
+		if r.interim++; r.interim > maxInterim {
+			return n, false, protocol("too many interim responses")
+		}
+	}
+}
+
+// begin turns from the head to the body.
 func (r *Response) begin(noBody bool) {
 	bare := r.head.status == 204 || r.head.status == 304
 	r.body.begin(&r.head, bare || noBody)
