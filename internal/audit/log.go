@@ -154,8 +154,12 @@ type Filter struct {
 	Object   string
 }
 
+// maxPage is the largest page of a list.
+const maxPage = 500
+
 // List returns entries, newest first. after is the last id of the page before, "" for the first page.
 func (l *Log) List(ctx context.Context, f Filter, after string, limit int) (items []Item, more bool, err error) {
+	limit = min(max(limit, 1), maxPage)
 	var conds []string
 	var args []any
 	add := func(cond string, arg any) {

@@ -102,7 +102,7 @@ func write(path, content string, replace bool) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }() // not there any more once renamed
 	_, err = tmp.WriteString(content)
 	if err == nil {
 		err = tmp.Sync()
