@@ -18,7 +18,8 @@
 //     ([]string, []int64) for [Dialect.In]. Time is [Micros], a boolean is [Bool]; time.Time, bool and
 //     floats are refused, because the engines store them differently.
 //
-// A function must do no I/O of its own: on SQLite it holds the only turn to write.
+// A function does no I/O of its own and begins no other transaction: on SQLite it holds the only turn
+// to write, on PostgreSQL one of few connections.
 package db
 
 import (
@@ -99,7 +100,7 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 		o.MaxWait = 5 * time.Second
 	}
 	if o.MaxConns == 0 {
-		o.MaxConns = max(4, 2*runtime.GOMAXPROCS(0))
+		o.MaxConns = max(8, 4*runtime.GOMAXPROCS(0))
 	}
 	d := &DB{clock: o.Clock, maxWait: o.MaxWait, ro: o.ReadOnly}
 	var err error
@@ -114,7 +115,7 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 			"the database must be given as sqlite:PATH or postgres://user@host/name")
 	}
 	if err != nil {
-		return nil, explain(err)
+		return nil, explain(ctx, err)
 	}
 	return d, nil
 }
@@ -162,7 +163,7 @@ func (d *DB) run(ctx context.Context, c class, fn func(*Tx) error) error {
 			return nil
 		}
 		if n == maxRuns || !d.back.retry(err) || !pause(ctx, n) {
-			return explain(err)
+			return explain(ctx, err)
 		}
 	}
 }

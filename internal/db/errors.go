@@ -65,11 +65,11 @@ func violates(err error, state string, codes ...int) bool {
 	return false
 }
 
-// explain turns the failures that a caller can act on into problems. Everything else stays as it
-// is, and is internal to whoever renders it.
-func explain(err error) error {
+// explain turns the failures that a caller can act on into problems. Everything else, the end of the
+// caller's own context included, stays as it is, and is internal to whoever renders it.
+func explain(ctx context.Context, err error) error {
 	var p *problem.Error
-	if err == nil || errors.As(err, &p) || errors.Is(err, context.Canceled) {
+	if err == nil || ctx.Err() != nil || errors.As(err, &p) {
 		return err
 	}
 	switch {
@@ -87,11 +87,11 @@ func explain(err error) error {
 }
 
 func isLocked(err error) bool {
-	return violates(err, "55P03", -1) || sqliteCode(err) == sqlite3.SQLITE_BUSY
+	return violates(err, "55P03") || sqliteCode(err) == sqlite3.SQLITE_BUSY
 }
 
 func isFull(err error) bool {
-	return violates(err, "53100", -1) || sqliteCode(err) == sqlite3.SQLITE_FULL
+	return violates(err, "53100") || sqliteCode(err) == sqlite3.SQLITE_FULL
 }
 
 func isUnreachable(err error) bool {

@@ -104,7 +104,8 @@ func (d *DB) prepare(ctx context.Context) error {
 			}
 			return nil
 		})
-		if err == nil || n == maxRuns || !IsUnique(err) && !violates(err, "42P07", -1) || !pause(ctx, n) {
+		collided := IsUnique(err) || violates(err, "42P07") || violates(err, "42710") // duplicate table, type
+		if err == nil || n == maxRuns || !collided || !pause(ctx, n) {
 			return err
 		}
 	}

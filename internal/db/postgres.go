@@ -79,7 +79,7 @@ func (b *pgBackend) begin(ctx context.Context, t *Tx, c class) error {
 	}
 }
 
-// acquire waits for a connection of the pool. The bound on the wait leaves dialling, which has its own.
+// acquire waits for a connection of the pool, or dials one.
 func (b *pgBackend) acquire(ctx context.Context, c class) (*sql.Conn, error) {
 	if c == settle {
 		return b.pool.Conn(ctx)
@@ -105,16 +105,37 @@ func (b *pgBackend) end(t *Tx, commit bool) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), commitTime)
 	defer cancel()
+	if closed(t.conn.Conn) {
+		discard(t.conn.Conn)
+		return driver.ErrBadConn // the commit was not sent
+	}
 	_, err := t.conn.ExecContext(ctx, "COMMIT")
 	if err == nil {
 		_ = t.conn.Close() // gives it back to the pool; the commit stands
 		return nil
 	}
 	discard(t.conn.Conn)
-	if !errors.Is(err, driver.ErrBadConn) && (lost(err) || ctx.Err() != nil) {
+	if t.class == read {
+		return nil // all has been read
+	}
+	// Only the server's own word says that the commit did not happen. (pgx 5.12 calls some errors
+	// safe to retry though the text was sent: a connection that breaks while it waits for the answer.)
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || lost(err) {
 		return &inDoubt{err}
 	}
 	return err
+}
+
+// closed says that the driver knows the connection to be gone.
+func closed(sc *sql.Conn) (gone bool) {
+	err := sc.Raw(func(c any) error {
+		if c, ok := c.(*stdlib.Conn); ok {
+			gone = c.Conn().IsClosed()
+		}
+		return nil
+	})
+	return gone || err != nil
 }
 
 // discard closes the connection instead of giving it back to the pool.

@@ -28,10 +28,8 @@ type sqliteBackend struct {
 	maxWait time.Duration
 }
 
-// Pragmas of every connection, in this order. busy_timeout is for other processes (a backup, the
-// sqlite3 shell): within this one the turnstile keeps writers apart.
+// Pragmas of every connection, in this order, after busy_timeout.
 var sqlitePragmas = []string{
-	"busy_timeout(5000)",
 	"journal_mode(WAL)",
 	"synchronous(FULL)",
 	"foreign_keys(1)",
@@ -82,24 +80,34 @@ func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteBackend, 
 }
 
 func sqliteDSN(path string, o Options) string {
-	q := url.Values{"_pragma": sqlitePragmas, "_dqs": {"0"}}
+	// busy_timeout is for other processes (a backup, the sqlite3 shell): within this one the
+	// turnstile keeps writers apart.
+	pragmas := append([]string{fmt.Sprintf("busy_timeout(%d)", o.MaxWait.Milliseconds())}, sqlitePragmas...)
 	if o.NoSync {
-		q["_pragma"] = append(q["_pragma"][:len(sqlitePragmas):len(sqlitePragmas)], "synchronous(OFF)")
+		pragmas = append(pragmas, "synchronous(OFF)")
 	}
+	q := url.Values{"_pragma": pragmas, "_dqs": {"0"}}
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 }
 
+// connect opens a connection. Processes that start at the same time can find the file locked while
+// one of them turns it to WAL; SQLite does not wait by itself there.
 func (b *sqliteBackend) connect(ctx context.Context, pragma string) (*conn, error) {
-	sc, err := b.pool.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("db: sqlite: %w", err)
+	late := time.Now().Add(b.maxWait)
+	for n := 1; ; n++ {
+		sc, err := b.pool.Conn(ctx)
+		if err == nil {
+			c := &conn{sc, map[string]*sql.Stmt{}}
+			b.all = append(b.all, c)
+			_, err = c.ExecContext(ctx, pragma)
+			if err == nil {
+				return c, nil
+			}
+		}
+		if sqliteCode(err) != sqlite3.SQLITE_BUSY || time.Now().After(late) || !pause(ctx, n) {
+			return nil, fmt.Errorf("db: sqlite: %w", err)
+		}
 	}
-	c := &conn{sc, map[string]*sql.Stmt{}}
-	b.all = append(b.all, c)
-	if _, err := c.ExecContext(ctx, pragma); err != nil {
-		return nil, fmt.Errorf("db: sqlite: %w", err)
-	}
-	return c, nil
 }
 
 func (b *sqliteBackend) begin(ctx context.Context, t *Tx, c class) error {
