@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -32,7 +33,8 @@ func (c *Call) receive() (route.Outcome, time.Duration, error) {
 			}
 			return route.Failure, 0, failure(err)
 		}
-		return route.Success, 0, c.answerJSON(body)
+		v, err := c.answerJSON(body)
+		return v, 0, err
 	}
 	c.beginStream()
 	for {
@@ -70,22 +72,23 @@ func verdict(err error) route.Outcome {
 	return route.Failure
 }
 
-// answerJSON sends an answer that is not a stream: priced, closed, then written.
-func (c *Call) answerJSON(body []byte) error {
+// answerJSON sends an answer that is not a stream: priced, closed, then written. What is no answer at all,
+// though its status says so, is the upstream's failure: another target may do better.
+func (c *Call) answerJSON(body []byte) (route.Outcome, error) {
 	span, err := openai.UsageFromJSON(body, &c.usage)
 	if err != nil {
+		if bad := openai.ErrorInJSON(body); bad != nil || len(body) == 0 || body[0] != '{' {
+			return route.Failure, errUpstream.Because(fmt.Errorf("upstream answered 200 with no answer: %.200s", body))
+		}
 		c.estimateAnswer(body)
 	}
 	c.price()
-	out := body
-	if len(body) > 0 && c.offer != nil {
-		c.out = openai.AppendCost(c.out[:0], body, span, c.costNumber(), c.offer.Currency)
-		out = c.out
-	}
+	c.out = openai.AppendCost(c.out[:0], body, span, c.costNumber(), c.offer.Currency)
+	out := c.out
 	c.digest.Write(out)
 	c.ev.Status, c.rec.Status = 200, 200
 	if err := c.conclude(spool.Completed); err != nil {
-		return &finalError{err}
+		return route.Gone, &finalError{err}
 	}
 	c.headers("application/json")
 	c.Out.SetHeader("X-Tollgate-Cost", c.costHeader())
@@ -93,7 +96,7 @@ func (c *Call) answerJSON(body []byte) error {
 		c.keep = append(c.keep[:0], out...)
 	}
 	c.send(200, out)
-	return nil
+	return route.Success, nil
 }
 
 // send writes a whole answer. That the client has left by now changes nothing: it is charged.
@@ -356,7 +359,7 @@ func (c *Call) builtin(x *target) (route.Outcome, error) {
 	case w.status >= 400:
 		return route.Success, c.refuseAs(w.status, c.answer, "application/json")
 	}
-	return route.Success, c.answerJSON(c.answer)
+	return c.answerJSON(c.answer)
 }
 
 // builtinWriter hands an engine's answer on.

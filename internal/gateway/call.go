@@ -86,6 +86,10 @@ func newCall(g *Gateway) *Call {
 	c.digest = sha256.New()
 	c.tap.Cost = c.streamCost
 	c.tap.Missing = c.missingUsage
+	c.tap.Count = func(d *llm.Delivered) int64 {
+		out, reasoning := g.counter.Output(d)
+		return out + reasoning
+	}
 	return c
 }
 
@@ -199,6 +203,10 @@ func (c *Call) resolve() error {
 	offer, err := c.g.o.Book.Resolve(c.who.OrgUUID, c.scan.Name)
 	var needs *plan.NeedsSubscription
 	if errors.As(err, &needs) {
+		// Nothing is subscribed to by a call that would be refused all the same.
+		if err := c.suits(needs.Product); err != nil {
+			return err
+		}
 		offer, err = c.subscribe(needs.PlanID)
 	}
 	if err != nil {
@@ -206,11 +214,16 @@ func (c *Call) resolve() error {
 	}
 	c.offer = offer
 	c.ev.Product, c.ev.Model, c.ev.Currency = offer.ProductID, offer.Product.Model, offer.Currency
-	if !c.who.AllowsProduct(offer.ProductID) || !c.who.AllowsModel(stringBytes(offer.Product.Model)) {
-		return problem.New(problem.Forbidden, "gateway.key_not_for_model", "this key may not call %q; use another key, or change its products and models", offer.Product.Model)
+	return c.suits(offer.Product)
+}
+
+// suits checks that the key may call the product and that the product answers the operation.
+func (c *Call) suits(p *catalog.Product) error {
+	if !c.who.AllowsProduct(p.ID) || !c.who.AllowsModel(stringBytes(p.Model)) {
+		return problem.New(problem.Forbidden, "gateway.key_not_for_model", "this key may not call %q; use another key, or change its products and models", p.Model)
 	}
-	if !offer.Product.Can(c.op.capability) {
-		return problem.New(problem.Invalid, "gateway.wrong_operation", "the model %q does not answer %s; GET /v1/models lists what does", offer.Product.Model, c.op.name)
+	if !p.Can(c.op.capability) {
+		return problem.New(problem.Invalid, "gateway.wrong_operation", "the model %q does not answer %s; GET /v1/models lists what does", p.Model, c.op.name)
 	}
 	return nil
 }

@@ -153,7 +153,10 @@ func (c *Call) progress() {
 	if u.Found {
 		est = *u
 	} else {
-		est.Input, est.Output = int64(len(c.Body)+3)/4, c.tap.Output()
+		est.Input, est.Output = u.InputTotal(), c.tap.Output() // a report made stale by later text still tells the input
+		if est.Input == 0 {
+			est.Input = int64(len(c.Body)+3) / 4
+		}
 	}
 	charge, _, _ := c.rate(&est)
 	c.g.o.Spool.Progress(&c.rec, &spool.Progress{Charge: charge, BytesOut: c.ev.BytesOut,
