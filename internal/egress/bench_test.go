@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveBench answers /json, and /stream with 50 chunks, until its standard input ends.
+// serveBench answers /json, /stream with 50 chunks as fast as it can, and /stream/paced with one every
+// millisecond, until its standard input ends.
 func serveBench() {
 	answer := []byte(`{"id":"x","choices":[{"message":{"content":"` + strings.Repeat("word ", 80) + `"}}]}`)
 	event := []byte("data: {\"choices\":[{\"delta\":{\"content\":\"" + strings.Repeat("w", 120) + "\"}}]}\n\n")
@@ -41,15 +42,20 @@ func serveBench() {
 	fmt.Println("http://" + l.Addr().String())
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if r.URL.Path != "/stream" {
+		if !strings.HasPrefix(r.URL.Path, "/stream") {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(answer)
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
+		pace := time.NewTicker(time.Millisecond)
+		defer pace.Stop()
 		for range 50 {
 			_, _ = w.Write(event)
 			w.(http.Flusher).Flush()
+			if r.URL.Path == "/stream/paced" {
+				<-pace.C
+			}
 		}
 	}))
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -91,6 +97,7 @@ func BenchmarkClient(b *testing.B) {
 	}{
 		{"json", "/json", bytes.Repeat([]byte("x"), 500)},
 		{"stream", "/stream", bytes.Repeat([]byte("x"), 500)},
+		{"paced", "/stream/paced", bytes.Repeat([]byte("x"), 500)},
 		{"64KB", "/json", bytes.Repeat([]byte("x"), 64<<10)},
 	} {
 		run := func(b *testing.B, one func(*testing.PB, *atomic.Int64)) {
