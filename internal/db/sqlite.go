@@ -26,7 +26,13 @@ type sqliteBackend struct {
 	closed  chan struct{}
 	once    sync.Once
 	maxWait time.Duration
+	log     string // the path of the write-ahead log
+	step    int64  // walLarge
+	large   int64  // the size of the log at which to insist on a checkpoint; guarded by the turn
 }
+
+// walLarge is how far the write-ahead log may grow before a writer insists on a checkpoint.
+const walLarge = 64 << 20
 
 // Pragmas of every connection, in this order, after busy_timeout.
 var sqlitePragmas = []string{
@@ -35,7 +41,7 @@ var sqlitePragmas = []string{
 	"foreign_keys(1)",
 	"temp_store(MEMORY)",
 	"wal_autocheckpoint(4000)",     // pages of 4 KiB: fewer, larger checkpoints
-	"journal_size_limit(67108864)", // a log that grew under a long reader shrinks again
+	"journal_size_limit(33554432)", // a log that has grown shrinks again
 }
 
 func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteBackend, err error) {
@@ -57,7 +63,7 @@ func openSQLite(ctx context.Context, path string, o Options) (_ *sqliteBackend, 
 	if err != nil {
 		return nil, fmt.Errorf("db: %w", err)
 	}
-	b := &sqliteBackend{pool: sql.OpenDB(connector), readers: make(chan *conn, o.MaxConns), closed: make(chan struct{}), maxWait: o.MaxWait}
+	b := &sqliteBackend{pool: sql.OpenDB(connector), readers: make(chan *conn, o.MaxConns), closed: make(chan struct{}), maxWait: o.MaxWait, log: path + "-wal", step: walLarge, large: walLarge}
 	defer func() {
 		if err != nil {
 			_ = b.close() // the first failure is the one to tell
@@ -172,11 +178,35 @@ func (b *sqliteBackend) end(t *Tx, commit bool) error {
 	if commit {
 		_, err := t.conn.exec(context.Background(), "COMMIT", nil)
 		if err == nil {
+			if t.class != read {
+				b.checkpoint()
+			}
 			return nil
 		}
 		return errors.Join(err, b.rollback(t))
 	}
 	return b.rollback(t)
+}
+
+// checkpoint keeps the log from growing without end. SQLite's own checkpoints begin the log anew
+// only at a moment without readers, which does not come while readers overlap. With the turn
+// to write held, new readers need no log once all of it is in the file, so that waiting for
+// those that read now is enough. If they take long, the next try comes when the log has grown by as much again.
+func (b *sqliteBackend) checkpoint() {
+	st, err := os.Stat(b.log)
+	if err != nil || st.Size() < b.large {
+		return
+	}
+	b.large = b.step
+	var timeout, busy, pages, done int
+	ctx := context.Background()
+	err = errors.Join(
+		b.writer.QueryRowContext(ctx, "PRAGMA busy_timeout=200").Scan(&timeout),
+		b.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &pages, &done),
+		b.writer.QueryRowContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", b.maxWait.Milliseconds())).Scan(&timeout))
+	if err != nil || busy != 0 {
+		b.large = st.Size() + b.step // not the transaction's failure: it has been committed
+	}
 }
 
 // rollback ends the transaction if there is one left: SQLite has ended it by itself after some
