@@ -141,10 +141,7 @@ func (c *Compiled) boundGroups(groups [][]int) (b bound) {
 				b.alternatives = append(b.alternatives, alt)
 			}
 		}
-		steps.Add(steps, step)
-		if !step.IsInt() {
-			steps.Add(steps, big.NewRat(1, 1))
-		}
+		steps.Add(steps, new(big.Rat).SetInt(ceil(step)))
 	}
 	if len(groups) > 1 {
 		if !steepest.IsInt() {
