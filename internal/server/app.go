@@ -176,7 +176,7 @@ func (a *App) openTelemetry(ctx context.Context, stdout io.Writer) (err error) {
 
 func (a *App) openMoney(ctx context.Context) error {
 	a.Bank = settle.NewBank(a.DB, settle.BankOptions{Spool: a.Spool.ID(), Epoch: a.Spool.Epoch(), Cover: a.Config.Lease.Cover})
-	a.Settler = settle.New(a.DB, a.Spool, a.Bank, settle.Options{Platform: ledger.Platform, Terms: a.terms, Metrics: a.Metrics,
+	a.Settler = settle.New(a.DB, a.Spool, a.Bank, settle.Options{Platform: ledger.Platform, Terms: a.terms, Metrics: a.Metrics, Every: a.Config.Settle.Every,
 		Warn: func(msg string, args ...any) { a.Log.Warn(msg, args...) }})
 	if err := a.Settler.Recover(ctx); err != nil {
 		return err

@@ -41,6 +41,7 @@ type Config struct {
 
 	Durability string        `yaml:"durability"` // standard or strict: whether a call waits for the disk; default standard
 	Lease      Lease         `yaml:"lease"`
+	Settle     Settle        `yaml:"settle"`
 	Log        Log           `yaml:"log"`
 	Metrics    Metrics       `yaml:"metrics"`
 	Traces     Traces        `yaml:"traces"`
@@ -61,6 +62,11 @@ type TLS struct {
 // Lease tunes the credit that a node borrows.
 type Lease struct {
 	Cover time.Duration `yaml:"cover"` // how long a lease should last: how long the database may be away; default 60 s
+}
+
+// Settle tunes settlement behind the calls.
+type Settle struct {
+	Every time.Duration `yaml:"every"` // how long calls may wait for others to be settled with; default 50 ms
 }
 
 // Log says what is logged: a line for each request, and what operators should know.

@@ -43,6 +43,7 @@ func Demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	upstream := fs.String("upstream", "", "base `URL` of an OpenAI-compatible server whose models are published (http://127.0.0.1:11434/v1 for Ollama)")
 	key := fs.String("upstream-key", "", "credential for -upstream; env:NAME takes it from the environment")
 	requests := fs.String("requests", "", "`file` for the request log; default DATA/requests.log")
+	every := fs.Duration("settle-every", 0, "how long calls may wait to be settled together; default 50ms")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: tollgate demo [-listen ADDRESS] [-data DIR] [-upstream URL [-upstream-key K]]\n\nStarts the whole product with an operator, a provider, a consumer with credit, and a model on sale,\nand writes their credentials to DATA/demo.env. Without -upstream a built-in sandbox model answers\nfrom the manual; it is no language model, and says so.\n\n")
 		fs.PrintDefaults()
@@ -61,7 +62,7 @@ func Demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := resolve(key); err != nil {
 		return err
 	}
-	c := &Config{Listen: *listen, Data: *data, Database: *database, UpstreamAllow: []string{},
+	c := &Config{Listen: *listen, Data: *data, Database: *database, Settle: Settle{Every: *every},
 		Log: Log{Level: "warn", Format: "text", Requests: *requests}}
 	if c.Log.Requests == "" {
 		c.Log.Requests = filepath.Join(*data, "requests.log")
@@ -283,7 +284,7 @@ func (d *demo) publishUpstream(ctx context.Context) error {
 	up := catalog.UpstreamInput{Name: "upstream", URL: strings.TrimRight(d.upstream, "/")}
 	ask, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	models, err := catalog.FetchModels(ask, d.Egress.HTTP(), &catalog.Upstream{Name: "upstream", URL: up.URL}, d.key)
+	models, err := catalog.FetchModels(ask, d.Egress.HTTP(), &catalog.Upstream{Name: "upstream", URL: up.URL, Timeouts: catalog.Timeouts{Connect: 5000, FirstByte: 10_000}}, d.key)
 	if err != nil {
 		return err
 	}
