@@ -28,7 +28,8 @@ const (
 type reason uint8
 
 const (
-	cutClosed reason = iota
+	cutNot reason = iota
+	cutClosed
 	cutCanceled
 	cutFirst
 	cutIdle
@@ -98,21 +99,22 @@ func (c *conn) shift(state uint64) bool {
 	return true
 }
 
-// cutAt cuts the connection if its word still is w.
-func (c *conn) cutAt(w uint64, why reason) bool {
-	if !c.word.CompareAndSwap(w, w&^0xff|uint64(why)<<4|stateCut) {
-		return false
-	}
-	c.tcp.Close() // wakes the owner; what it says no longer matters
-	return true
+// mark moves the word from w to cut; if that succeeds the caller closes the socket.
+func (c *conn) mark(w uint64, why reason) bool {
+	return c.word.CompareAndSwap(w, w&^0xff|uint64(why)<<4|stateCut)
 }
 
 // cut cuts a connection that is in use, whatever progress it makes meanwhile. The caller must keep it
-// from being given back while it runs (Cancel does by its mutex).
+// from being given back while it runs (Cancel does by its mutex). Closing wakes the owner, and
+// returns once that has left transfer: hence the owner takes no lock in there.
 func (c *conn) cut(why reason) {
 	for {
 		w := c.word.Load()
-		if w&stateMask == stateCut || c.cutAt(w, why) {
+		if w&stateMask == stateCut {
+			return
+		}
+		if c.mark(w, why) {
+			c.tcp.Close() // what it says does not matter any more
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,15 +152,24 @@ func (e *Endpoint) shut(busy bool) {
 	e.closed = true
 	idle := e.idle
 	e.idle = nil
+	var inUse []*conn
 	if busy {
-		for _, c := range e.all {
-			c.cut(cutClosed)
-		}
+		inUse = slices.Clone(e.all)
 	}
 	e.mu.Unlock()
 	for _, c := range idle {
 		c.discard()
 	}
+	for _, c := range inUse {
+		c.cut(cutClosed) // none is given back any more
+	}
+}
+
+// Conns returns how many connections are open, or being opened, and how many of them are unused.
+func (e *Endpoint) Conns() (open, idle int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.total, len(e.idle)
 }
 
 // take returns the most recently used idle connection, or nil.

@@ -25,48 +25,40 @@ func (e *Endpoint) Do(r *Request, resp *Response) error {
 		if c == nil {
 			break
 		}
-		err := c.exchange(r, resp)
-		if err == nil {
-			return nil
+		again, err := c.exchange(r, resp)
+		if !again {
+			return err
 		}
 		if !errors.Is(err, errStale) {
-			if lost = err; !c.closedEarly(err) {
-				c.discard()
-				return err
-			}
+			lost = err
 		}
-		c.discard()
 	}
 	c, err := e.dial(r.Cancel)
-	if err != nil {
-		if lost != nil && errors.Is(err, ErrNotSent) {
-			return lost
-		}
-		return err
-	}
-	if err = c.exchange(r, resp); err != nil {
-		c.discard()
+	if err == nil {
+		_, err = c.exchange(r, resp)
+	} else if lost != nil && errors.Is(err, ErrNotSent) {
+		err = lost
 	}
 	return err
 }
 
-// closedEarly reports whether err is what a connection shows that was being closed while we sent.
-func (c *conn) closedEarly(err error) bool {
-	return !c.answered && c.word.Load()&stateMask != stateCut && !errors.Is(err, ErrCanceled) && !c.ep.old(c)
-}
-
-// exchange sends r and reads the head of the response; on success resp owns c.
-func (c *conn) exchange(r *Request, resp *Response) error {
+// exchange sends r and reads the head of the response. On success resp owns c, else c is gone; again
+// says that it was being closed while we sent, so that another connection may do.
+func (c *conn) exchange(r *Request, resp *Response) (again bool, err error) {
 	if !r.Cancel.hold(c, nil) {
-		return failCanceled()
+		c.ep.give(c)
+		return false, failCanceled()
 	}
-	err := c.roundTrip(r, resp)
-	if err != nil {
-		r.Cancel.drop()
-		return err
+	err = c.roundTrip(r, resp)
+	if err == nil {
+		resp.conn, resp.cancel = c, r.Cancel
+		return false, nil
 	}
-	resp.conn, resp.cancel = c, r.Cancel
-	return nil
+	r.Cancel.drop()
+	again = errors.Is(err, errStale) ||
+		c.reused && !c.answered && c.word.Load()&stateMask != stateCut && !c.ep.old(c)
+	c.discard()
+	return again, err
 }
 
 func (c *conn) roundTrip(r *Request, resp *Response) error {

@@ -51,8 +51,8 @@ func TestExchange(t *testing.T) {
 				}
 			}
 		}
-		if _, total := e.counts(); total != 1 {
-			t.Errorf("%d connections", total)
+		if open, _ := e.Conns(); open != 1 {
+			t.Errorf("%d connections", open)
 		}
 	})
 }
@@ -113,7 +113,7 @@ func TestTimeouts(t *testing.T) {
 			if d := time.Since(begin); d < 20*time.Millisecond {
 				t.Errorf("fired after %v", d)
 			}
-			if _, total := e.counts(); total != 0 {
+			if open, _ := e.Conns(); open != 0 {
 				t.Error("connection left open")
 			}
 		})
@@ -132,7 +132,7 @@ func TestStaleConnection(t *testing.T) {
 				t.Fatal(i, body, err)
 			}
 		}
-		eventually(t, "the watcher frees it", func() bool { _, total := e.counts(); return total == 0 })
+		eventually(t, "the watcher frees it", func() bool { open, _ := e.Conns(); return open == 0 })
 	})
 	t.Run("closed as we send", func(t *testing.T) {
 		s := raw(t, func(n int, p *peer) {
@@ -154,4 +154,42 @@ func TestStaleConnection(t *testing.T) {
 			t.Error("not sent again on a new connection")
 		}
 	})
+}
+
+// TestTotalDespiteProgress: a stream that never stops is ended all the same.
+func TestTotalDespiteProgress(t *testing.T) {
+	s := raw(t, func(_ int, p *peer) {
+		p.request()
+		p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for {
+			if _, err := io.WriteString(p, "1\r\nx\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	e := endpoint(t, local(t), s.url(), EndpointOptions{Timeouts: Timeouts{Total: 30 * time.Millisecond}})
+	if _, _, err := fetch(e, get("/")); !errors.Is(err, ErrTimeoutTotal) {
+		t.Fatal(err)
+	}
+}
+
+// TestSlowReader: the idle time-out is the upstream's; time that the caller takes does not count.
+func TestSlowReader(t *testing.T) {
+	s := raw(t, func(_ int, p *peer) {
+		p.request()
+		p.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+		p.say("world")
+		p.gone()
+	})
+	c := local(t)
+	e := endpoint(t, c, s.url(), EndpointOptions{Timeouts: Timeouts{FirstByte: 20 * time.Millisecond, Idle: 20 * time.Millisecond}})
+	var resp Response
+	if err := e.Do(get("/"), &resp); err != nil {
+		t.Fatal(err)
+	}
+	until := c.elapsed() + 100*time.Millisecond
+	eventually(t, "time passes", func() bool { return c.elapsed() > until })
+	if body, err := readAll(&resp); body != "helloworld" || err != nil {
+		t.Fatal(body, err)
+	}
 }

@@ -149,12 +149,6 @@ func receive[T any](t testing.TB, ch <-chan T) (v T) {
 	return v
 }
 
-func (e *Endpoint) counts() (idle, total int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.idle), e.total
-}
-
 // each runs fn against net/http's server, plain and with TLS.
 func each(t *testing.T, h http.Handler, fn func(t *testing.T, e *Endpoint)) {
 	t.Run("plain", func(t *testing.T) {

@@ -61,11 +61,15 @@ func (c *Client) sweep(now time.Duration) int {
 }
 
 func (e *Endpoint) sweep(now time.Duration) (open int, over bool) {
-	var expired []*conn
+	var expired, late []*conn
 	e.mu.Lock()
 	for _, c := range e.all {
-		if e.inspect(c, now) {
+		switch w, why := e.inspect(c, now); {
+		case why == cutNot:
+		case w&stateMask == stateIdle:
 			expired = append(expired, c)
+		case c.mark(w, why) || why == cutTotal && c.markGen(w):
+			late = append(late, c)
 		}
 	}
 	open, over = e.total, e.closed && e.total == 0
@@ -73,13 +77,16 @@ func (e *Endpoint) sweep(now time.Duration) (open int, over bool) {
 	for _, c := range expired {
 		e.reap(c)
 	}
+	for _, c := range late {
+		c.tcp.Close()
+	}
 	return open, over
 }
 
-// inspect cuts c if one of its deadlines has passed, and reports whether it has been idle for too
-// long. Times are measured from when the janitor first saw the word, which is never too early.
-func (e *Endpoint) inspect(c *conn, now time.Duration) (expired bool) {
-	w := c.word.Load()
+// inspect says which deadline of c has passed, as of the word w. Times are measured from when the
+// janitor first saw a word, which is never too early.
+func (e *Endpoint) inspect(c *conn, now time.Duration) (w uint64, why reason) {
+	w = c.word.Load()
 	if w>>genShift != c.seen>>genShift {
 		c.genAt = now
 	}
@@ -87,35 +94,35 @@ func (e *Endpoint) inspect(c *conn, now time.Duration) (expired bool) {
 		c.seen, c.seenAt = w, now
 	}
 	quiet := now - c.seenAt
-	switch w & stateMask {
-	case stateIdle:
-		return quiet >= e.client.keep
-	case stateCut:
-		return false
-	case stateFirst:
-		if quiet >= e.limits.FirstByte {
-			c.cutAt(w, cutFirst)
-			return false
+	switch state := w & stateMask; {
+	case state == stateCut:
+		return w, cutNot
+	case state == stateIdle:
+		if quiet >= e.client.keep {
+			return w, cutClosed
 		}
-	case stateWaiting:
-		if quiet >= e.limits.Idle {
-			c.cutAt(w, cutIdle)
-			return false
-		}
+		return w, cutNot
+	case state == stateFirst && quiet >= e.limits.FirstByte:
+		return w, cutFirst
+	case state == stateWaiting && quiet >= e.limits.Idle:
+		return w, cutIdle
+	case now-c.genAt >= e.limits.Total:
+		return w, cutTotal
 	}
-	if now-c.genAt >= e.limits.Total {
-		c.cutGen(w)
-	}
-	return false
+	return w, cutNot
 }
 
-// cutGen cuts the request that w belongs to, whatever progress it makes meanwhile.
-func (c *conn) cutGen(w uint64) {
+// markGen marks the request that w belongs to, whatever progress it makes meanwhile.
+func (c *conn) markGen(w uint64) bool {
 	for gen := w >> genShift; w>>genShift == gen; w = c.word.Load() {
-		if s := w & stateMask; s == stateCut || s == stateIdle || c.cutAt(w, cutTotal) {
-			return
+		if s := w & stateMask; s == stateCut || s == stateIdle {
+			return false
+		}
+		if c.mark(w, cutTotal) {
+			return true
 		}
 	}
+	return false
 }
 
 // old reports whether c's present use began too long ago for its failure to be that of a stale connection, as far as the janitor saw.

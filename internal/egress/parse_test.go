@@ -264,7 +264,7 @@ func TestMessagesOnTheWire(t *testing.T) {
 			if body != tt.body {
 				t.Fatalf("%q", body)
 			}
-			eventually(t, "the connection is closed", func() bool { _, total := e.counts(); return total == 0 })
+			eventually(t, "the connection is closed", func() bool { open, _ := e.Conns(); return open == 0 })
 		})
 	}
 }

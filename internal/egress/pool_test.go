@@ -57,7 +57,7 @@ func TestNotReused(t *testing.T) {
 			if _, _, err := fetch(e, post("x")); err != nil {
 				t.Fatal(err)
 			}
-			if _, total := e.counts(); total != 0 {
+			if open, _ := e.Conns(); open != 0 {
 				t.Error("kept")
 			}
 		})
@@ -75,7 +75,7 @@ func TestNotReused(t *testing.T) {
 		}
 		resp.Release()
 		resp.Release()
-		if _, total := e.counts(); total != 0 {
+		if open, _ := e.Conns(); open != 0 {
 			t.Error("kept")
 		}
 	})
@@ -180,7 +180,7 @@ func TestLimits(t *testing.T) {
 	for range 3 {
 		go func() { _, _, err := fetch(e, post("x")); results <- err }()
 	}
-	eventually(t, "three are open", func() bool { _, total := e.counts(); return total == 3 && s.conns.Load() == 3 })
+	eventually(t, "three are open", func() bool { open, _ := e.Conns(); return open == 3 && s.conns.Load() == 3 })
 	if _, _, err := fetch(e, post("x")); !problem.Is(err, problem.Unavailable) || !errors.Is(err, ErrNotSent) {
 		t.Error(err)
 	}
@@ -190,8 +190,8 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if idle, total := e.counts(); idle != 2 || total != 2 {
-		t.Errorf("%d idle of %d", idle, total)
+	if open, idle := e.Conns(); idle != 2 || open != 2 {
+		t.Errorf("%d idle of %d", idle, open)
 	}
 }
 
@@ -206,7 +206,7 @@ func TestIdleExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 		receive(t, ended)
-		eventually(t, "none is left", func() bool { _, total := e.counts(); return total == 0 })
+		eventually(t, "none is left", func() bool { open, _ := e.Conns(); return open == 0 })
 	}
 }
 
@@ -360,8 +360,8 @@ func TestCancelRace(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if idle, total := e.counts(); idle != total {
-		t.Errorf("%d of %d connections idle", idle, total)
+	if open, idle := e.Conns(); idle != open {
+		t.Errorf("%d of %d connections idle", idle, open)
 	}
 }
 
@@ -392,7 +392,7 @@ func TestRenewal(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "all are idle or gone", func() bool { idle, total := e.counts(); return idle == total })
+	eventually(t, "all are idle or gone", func() bool { open, idle := e.Conns(); return idle == open })
 }
 
 // TestSteadyState: no allocation per request, and none per piece of a stream.
