@@ -60,6 +60,9 @@ func (s *Spool) makeSpareLocked() {
 	}()
 }
 
+// busyCloses is how many CLOSEs in the time of one wait make the next wait short.
+const busyCloses = 32
+
 // syncer makes CLOSEs durable: a sync is armed by a CLOSE and covers all that came before it.
 func (s *Spool) syncer() {
 	defer s.wg.Done()
@@ -82,7 +85,7 @@ func (s *Spool) syncer() {
 			case <-timer.C:
 			}
 			wait = s.o.IdleSync
-			if s.closes.Load()-before >= 8 {
+			if s.closes.Load()-before >= busyCloses {
 				wait = s.o.BusySync
 			}
 		}
