@@ -166,28 +166,28 @@ func newRamp(s, step *big.Rat) (ramp, bool) {
 // steepest bounds what u more units can add to the line, as u·s + k nano-units. For a package s is
 // zero and k the price of one.
 //
-// With tiers i ≤ j before and after, a graduated line adds at most u·max(price) and the flat fees
-// above the first. A volume line adds u·pⱼ + b·(pⱼ−pᵢ) + fⱼ−fᵢ, where the total before, b, is at
-// most tier i's upper bound. An allowance, a usage or an amount discount never add.
+// From tier i to a later tier j a graduated line adds at most u·max(price) and the flat fees above the
+// first. A volume line adds u·pⱼ + b·(pⱼ−pᵢ) + fⱼ−fᵢ, where the total before, b, is at most tier i's
+// upper bound. An allowance, a usage or an amount discount never add.
 func (l *line) steepest() (s, k *big.Rat) {
-	s, k = new(big.Rat), new(big.Rat)
-	for j := range l.tiers {
-		t := &l.tiers[j]
-		p := l.slope(t)
-		if p.Cmp(s) > 0 {
-			s = p
-		}
+	k = new(big.Rat)
+	dearest := tier{} // of those above the one at hand, price and fee each for itself
+	for i := len(l.tiers) - 1; i >= 0; i-- {
+		t := &l.tiers[i]
 		switch {
-		case l.pricing == Graduated && j > 0:
+		case l.pricing == Graduated && i > 0:
 			k.Add(k, l.kept(t.flat))
-		case l.pricing == Volume:
-			for i := range j {
-				if jump := l.jump(&l.tiers[i], t); jump.Cmp(k) > 0 {
-					k = jump
-				}
+		case l.pricing == Volume && i < len(l.tiers)-1:
+			if jump := l.jump(t, &dearest); jump.Cmp(k) > 0 {
+				k = jump
 			}
 		}
+		if t.price.Cmp(dearest.price) > 0 {
+			dearest.price = t.price
+		}
+		dearest.flat = max(dearest.flat, t.flat)
 	}
+	s = l.slope(&dearest)
 	if l.pricing == Package {
 		s, k = new(big.Rat), s.Mul(s, nanoRat(l.per))
 		k.Quo(k, new(big.Rat).SetFrac64(int64(l.usageKeep), keepAll))

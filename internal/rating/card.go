@@ -23,10 +23,7 @@
 // Every arithmetic operation is on integers wide enough not to overflow, or reports that it did.
 package rating
 
-import (
-	"encoding/json"
-	"slices"
-)
+import "slices"
 
 // Meters with a meaning of their own: a call of a language model is usage of both.
 const (
@@ -114,8 +111,8 @@ type When struct {
 	Zone       string `json:"zone,omitempty" yaml:"zone,omitempty"`   // of Hours and Days, IANA name; default UTC
 }
 
-// Number is a decimal as written. In JSON it is a string, or an integer; never a number with a
-// point, which some reader may already have made a float.
+// Number is a decimal as written. A card gives it as a string, or as an integer; never as a number
+// with a point, which some reader may already have made a float. It is always written as a string.
 type Number string
 
 func integerLiteral(s string) bool {
@@ -130,16 +127,9 @@ func integerLiteral(s string) bool {
 	return s != "" && (s[0] != '0' || len(s) == 1)
 }
 
-// OneOf is a list of names, any of which matches. In JSON a single name may stand for its list.
+// OneOf is a list of names, any of which matches. A card may give a single name for its list; it is
+// always written as a list.
 type OneOf []string
-
-// MarshalJSON writes a single name as a string.
-func (o OneOf) MarshalJSON() ([]byte, error) {
-	if len(o) == 1 {
-		return json.Marshal(o[0])
-	}
-	return json.Marshal([]string(o))
-}
 
 // matches reports whether an empty list or one of the names is v.
 func (o OneOf) matches(v string) bool { return len(o) == 0 || slices.Contains(o, v) }

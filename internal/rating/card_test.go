@@ -112,6 +112,7 @@ func TestFaults(t *testing.T) {
 		{"unknown class", `[{meter: tokens, when: {class: poetry}, price: "1"}]`, `lines[0].when.class: "poetry" is not a token class: input, cached_input, cache_write, output, reasoning, audio_input, audio_output`},
 		{"class of another meter", `[{meter: a, when: {class: input}, price: "1"}]`, `lines[0].when.class: only the meter "tokens" has classes`},
 		{"region twice", `[{meter: a, when: {region: [eu, eu]}, price: "1"}]`, `lines[0].when.region: "eu" is given twice`},
+		{"too many regions", `[{meter: a, when: {region: [` + strings.Repeat("a, ", 100) + `b]}, price: "1"}]`, "lines[0].when.region: has more than 100 names"},
 		{"empty region", `[{meter: a, when: {region: ""}, price: "1"}]`, `lines[0].when.region: "" is not a name`},
 		{"no regions", `[{meter: a, when: {region: []}, price: "1"}]`, `lines[0].when.region: is empty`},
 		{"hours", `[{meter: a, when: {hours: "8-10"}, price: "1"}]`, `lines[0].when.hours: "8-10" is not a window like "22:00-06:00"`},

@@ -14,7 +14,8 @@ import (
 // Limits of a card.
 const (
 	MaxLines = 500
-	MaxTiers = 100
+	MaxTiers = 100 // of a line
+	MaxNames = 100 // of one dimension of a condition
 	maxPer   = 1_000_000_000_000
 )
 

@@ -14,7 +14,7 @@ import (
 // Sizes above which a file is refused unread.
 const (
 	MaxCardBytes  = 1 << 20
-	MaxUsageBytes = 64 << 20
+	MaxUsageBytes = 16 << 20
 )
 
 // ParseCard reads a card from YAML or JSON and validates it. Unknown fields, fields given twice,
@@ -91,21 +91,24 @@ func (k *checker) object(path string, n node, f fields) {
 	if !k.want(path, n, mapNode) {
 		return
 	}
+	seen := make(map[string]bool, len(f))
 	for i, key := range n.keys {
-		at := key
+		at := string(clip(Number(key)))
 		if path != "" {
-			at = path + "." + key
+			at = path + "." + at
 		}
 		switch read := f[key]; {
 		case read == nil:
 			k.addf(at, "is not a field here: %s", knownFields(f))
-		case slices.Contains(n.keys[:i], key):
+			continue
+		case seen[key]:
 			k.addf(at, "is given twice")
 		case n.list[i].kind == nullNode:
 			k.addf(at, "has no value")
 		default:
 			read(at, n.list[i])
 		}
+		seen[key] = true
 	}
 }
 

@@ -1,7 +1,6 @@
 package rating
 
 import (
-	"slices"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/money"
@@ -131,6 +130,16 @@ func (c *Compiled) tokenLine(class int, d *Dims, at time.Time) int {
 	return -1
 }
 
+// meterLine finds the line that prices a usage of another meter than tokens, or −1.
+func (c *Compiled) meterLine(u *Usage) int {
+	for i := range c.lines {
+		if l := &c.lines[i]; l.meter == u.Meter && l.when.matches(&u.Dims, u.Time) {
+			return i
+		}
+	}
+	return -1
+}
+
 // add appends the charge of one usage to ch.
 func (c *Compiled) add(ch *Charge, before State, u *Usage) error {
 	i := -1
@@ -141,7 +150,7 @@ func (c *Compiled) add(ch *Charge, before State, u *Usage) error {
 		}
 		i = c.tokenLine(class, &u.Dims, u.Time)
 	} else {
-		i = slices.IndexFunc(c.lines, func(l line) bool { return l.meter == u.Meter && l.when.matches(&u.Dims, u.Time) })
+		i = c.meterLine(u)
 	}
 	if i < 0 || u.Meter == "" {
 		return noPrice(u.Meter, u.Dims.Class)

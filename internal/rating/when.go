@@ -69,9 +69,13 @@ func (k *checker) when(path, meter string, c *When) when {
 		name  string
 		names OneOf
 	}{{"model", c.Model}, {"class", c.Class}, {"resolution", c.Resolution}, {"region", c.Region}, {"days", c.Days}} {
+		if len(list.names) > MaxNames {
+			k.addf(path+"."+list.name, "has more than %d names", MaxNames)
+			continue
+		}
 		for i, v := range list.names {
 			if v == "" || len(v) > 200 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' }) {
-				k.addf(path+"."+list.name, "%q is not a name", v)
+				k.addf(path+"."+list.name, "%q is not a name", clip(Number(v)))
 			}
 			if slices.Contains(list.names[:i], v) {
 				k.addf(path+"."+list.name, "%q is given twice", v)
