@@ -63,3 +63,34 @@ func BenchmarkInsertRows(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkTransaction is the cost of a transaction around one small statement.
+func BenchmarkTransaction(b *testing.B) {
+	for name, dsn := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLiteDSN, "postgres": dbtest.PostgresDSN} {
+		d, err := db.Open(ctx, dsn(b), db.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { d.Close() })
+		if err := d.Migrate(ctx, sets...); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name+"/view", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				err := d.View(ctx, func(tx *db.Tx) error { _, err := db.Revision(tx, "migration"); return err })
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/update", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := bump(d); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -22,6 +22,10 @@ func (t *Tx) InsertRows(table string, cols []string, data []any, suffix string) 
 	if rows == 0 {
 		return 0, nil, nil
 	}
+	if t.db.engine == PostgreSQL && suffix == "" {
+		n, err := t.copyIn(table, cols, data, rows)
+		return n, nil, err
+	}
 	returning := strings.Contains(strings.ToUpper(suffix), "RETURNING")
 	head := "INSERT INTO " + table + " (" + strings.Join(cols, ", ") + ") "
 	if t.db.engine == PostgreSQL {
