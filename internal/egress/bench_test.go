@@ -5,7 +5,6 @@ package egress
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -39,7 +38,7 @@ func serveBench() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("http://" + l.Addr().String())
+	_, _ = os.Stdout.WriteString("http://" + l.Addr().String() + "\n")
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if !strings.HasPrefix(r.URL.Path, "/stream") {

@@ -24,23 +24,24 @@ func (b *buffer) compact() {
 	}
 }
 
-// buffers pools the two sizes.
+// buffers pools the two sizes. The zero value is ready.
 type buffers struct{ small, large sync.Pool }
-
-func (p *buffers) init() {
-	p.small.New = func() any { return &buffer{b: make([]byte, smallBuffer)} }
-	p.large.New = func() any { return &buffer{b: make([]byte, largeBuffer)} }
-}
 
 // get returns an empty buffer of at least n bytes.
 func (p *buffers) get(n int) *buffer {
+	var b *buffer
 	switch {
 	case n <= smallBuffer:
-		return p.small.Get().(*buffer)
+		n = smallBuffer
+		b, _ = p.small.Get().(*buffer)
 	case n <= largeBuffer:
-		return p.large.Get().(*buffer)
+		n = largeBuffer
+		b, _ = p.large.Get().(*buffer)
 	}
-	return &buffer{b: make([]byte, n)}
+	if b == nil {
+		b = &buffer{b: make([]byte, n)}
+	}
+	return b
 }
 
 // put takes a buffer back; other sizes are left to the collector.

@@ -114,7 +114,7 @@ func (c *conn) cut(why reason) {
 			return
 		}
 		if c.mark(w, why) {
-			c.tcp.Close() // what it says does not matter any more
+			_ = c.tcp.Close() // what it says does not matter any more
 			return
 		}
 	}

@@ -90,7 +90,6 @@ func newClient(o Options, tick time.Duration) *Client {
 		endpoints: map[*Endpoint]struct{}{},
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.bufs.init()
 	c.http = c.newHTTP(o.UserAgent)
 	go c.janitor()
 	return c

@@ -303,13 +303,17 @@ func (e *Endpoint) open(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{ep: e, tcp: nc.(*net.TCPConn)}
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("a %T is no TCP connection", nc), nc.Close())
+	}
+	c := &conn{ep: e, tcp: tcp}
 	c.stepFn = c.step
-	if c.raw, err = c.tcp.SyscallConn(); err == nil && e.tls != nil {
+	if c.raw, err = tcp.SyscallConn(); err == nil && e.tls != nil {
 		err = c.handshake(ctx)
 	}
 	if err != nil {
-		nc.Close()
+		_ = tcp.Close()
 		return nil, err
 	}
 	return c, nil

@@ -78,7 +78,7 @@ func (e *Endpoint) sweep(now time.Duration) (open int, over bool) {
 		e.reap(c)
 	}
 	for _, c := range late {
-		c.tcp.Close()
+		_ = c.tcp.Close()
 	}
 	return open, over
 }

@@ -142,7 +142,7 @@ func (r *Response) broke(err error) {
 }
 
 // Ended reports that the bytes returned last were the end of the body: Next would return io.EOF.
-func (r *Response) Ended() bool { return r.body.ended && (r.err == nil || r.err == io.EOF) }
+func (r *Response) Ended() bool { return r.body.ended && (r.err == nil || errors.Is(r.err, io.EOF)) }
 
 // Release ends the use of the response. Its connection returns to the pool if the body was read to
 // its end and the upstream keeps it open, else it is closed. Releasing twice does nothing.

@@ -117,7 +117,7 @@ func (w *watcher) register(fd int, id uint64) {
 
 func (w *watcher) close() {
 	if w.epoll != nil {
-		w.epoll.Close()
+		_ = w.epoll.Close()
 	}
 	<-w.done
 }
