@@ -135,7 +135,7 @@ const maxFaults = 50
 
 func (k *checker) addf(path, format string, args ...any) {
 	if len(k.fields) < maxFaults {
-		k.fields = append(k.fields, problem.Field{Path: path, Detail: fmt.Sprintf(format, args...)})
+		k.fields = append(k.fields, problem.Field{Path: path, Detail: clipTo(400, fmt.Sprintf(format, args...))})
 	}
 }
 
@@ -399,11 +399,14 @@ func (k *checker) faulty(path string) bool {
 	return slices.ContainsFunc(k.fields, func(f problem.Field) bool { return f.Path == path })
 }
 
-func clip(n Number) Number {
-	if len(n) > 40 {
-		return n[:37] + "..."
+// clip shortens what the author wrote for a message about it.
+func clip(n Number) string { return clipTo(40, string(n)) }
+
+func clipTo(most int, s string) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most-3], "") + "..."
 	}
-	return n
+	return s
 }
 
 func join(list []Pricing) string {

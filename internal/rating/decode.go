@@ -64,7 +64,7 @@ func decodeCard(data []byte) (*Card, error) {
 }
 
 func errUnreadable(err error) error {
-	return problem.New(problem.Invalid, "rating.card_unreadable", "the rate card is not valid YAML or JSON: %s", err)
+	return problem.New(problem.Invalid, "rating.card_unreadable", "the rate card is not valid YAML or JSON: %s", clipTo(400, err.Error()))
 }
 
 func cardOf(n node) (*Card, error) {
@@ -93,7 +93,7 @@ func (k *checker) object(path string, n node, f fields) {
 	}
 	seen := make(map[string]bool, len(f))
 	for i, key := range n.keys {
-		at := string(clip(Number(key)))
+		at := clipTo(40, key)
 		if path != "" {
 			at = path + "." + at
 		}
@@ -179,7 +179,7 @@ func (k *checker) integer(to *int64) reader {
 		}
 		v, err := strconv.ParseInt(n.text, 10, 64)
 		if err != nil || v == 0 || !integerLiteral(n.text) {
-			k.addf(path, "%s is not a whole number above zero", clip(Number(n.text)))
+			k.addf(path, "%s is not a whole number above zero", clipTo(40, n.text))
 			return
 		}
 		*to = v
@@ -283,7 +283,7 @@ func (k *checker) time(to *time.Time) reader {
 		}
 		t, err := time.Parse(time.RFC3339, n.text)
 		if err != nil {
-			k.addf(path, "%q is not a time like \"2026-01-31T09:30:00Z\"", clip(Number(n.text)))
+			k.addf(path, "%q is not a time like \"2026-01-31T09:30:00Z\"", clipTo(40, n.text))
 		}
 		*to = t
 	}

@@ -204,7 +204,7 @@ func parseUsage(data []byte) ([]fileEvent, error) {
 	}
 	n, err := parseTree(data)
 	if err != nil {
-		return nil, problem.New(problem.Invalid, "rating.usage_unreadable", "the usage file is not valid YAML or JSON: %s", err)
+		return nil, problem.New(problem.Invalid, "rating.usage_unreadable", "the usage file is not valid YAML or JSON: %s", clipTo(400, err.Error()))
 	}
 	var k checker
 	var events []fileEvent

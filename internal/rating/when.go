@@ -75,7 +75,7 @@ func (k *checker) when(path, meter string, c *When) when {
 		}
 		for i, v := range list.names {
 			if v == "" || len(v) > 200 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' }) {
-				k.addf(path+"."+list.name, "%q is not a name", clip(Number(v)))
+				k.addf(path+"."+list.name, "%q is not a name", clipTo(40, v))
 			}
 			if slices.Contains(list.names[:i], v) {
 				k.addf(path+"."+list.name, "%q is given twice", v)
