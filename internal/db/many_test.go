@@ -1,0 +1,126 @@
+package db_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/db/dbtest"
+)
+
+func TestExecMany(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, d *db.DB) {
+		err := d.Update(ctx, func(tx *db.Tx) error {
+			for i := range 3 {
+				if err := put(tx, fmt.Sprint("t", i), int64(i)); err != nil {
+					return err
+				}
+			}
+			got, err := tx.ExecMany(`UPDATE thing SET n = n + $1 WHERE id = $2`, [][]any{{10, "t0"}, {1, "nobody"}, {5, "t2"}, {5, "t2"}})
+			if diff := cmp.Diff([]int64{1, 0, 1, 1}, got); diff != "" {
+				t.Error(diff)
+			}
+			if err != nil {
+				return err
+			}
+			if got, err := tx.ExecMany(`DELETE FROM thing`, nil); len(got) > 0 || err != nil {
+				t.Errorf("without arguments: %v %v", got, err)
+			}
+			var sum int64
+			if err := tx.QueryRow(`SELECT SUM(n) FROM thing`).Scan(&sum); err != nil || sum != 23 {
+				t.Errorf("sum %d %v", sum, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Update(ctx, func(tx *db.Tx) error {
+			_, err := tx.ExecMany(`UPDATE thing SET n = n - $1 WHERE id = $2`, [][]any{{1, "t0"}, {1000, "t2"}, {1, "t1"}})
+			return err
+		})
+		if !db.IsCheck(err) || !db.IsRefused(err) || !db.IsEngine(err) {
+			t.Errorf("a refused run among others: %v", err)
+		}
+		if n := sum(t, d); n != 23 {
+			t.Errorf("sum %d: the runs before the refused one were kept", n)
+		}
+	})
+}
+
+func sum(t *testing.T, d *db.DB) (n int64) {
+	t.Helper()
+	err := d.View(ctx, func(tx *db.Tx) error { return tx.QueryRow(`SELECT COALESCE(SUM(n), 0) FROM thing`).Scan(&n) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestInsertRowsPlain is InsertRows without a suffix, for which PostgreSQL takes another way.
+func TestInsertRowsPlain(t *testing.T) {
+	text := func(s string) *string { return &s }
+	number := func(n int64) *int64 { return &n }
+	dbtest.Each(t, sets, func(t *testing.T, d *db.DB) {
+		insert := func(ids []string, ns []*int64) error {
+			return d.Update(ctx, func(tx *db.Tx) error {
+				names, data := make([]*string, len(ids)), make([][]byte, len(ids))
+				for i, id := range ids {
+					names[i] = text("Ü " + id)
+				}
+				data[0] = []byte{0, '\\', 255}
+				n, _, err := tx.InsertRows("thing", []string{"id", "name", "n", "data"}, []any{ids, names, ns, data}, "")
+				if err == nil && n != int64(len(ids)) {
+					t.Errorf("%d rows of %d", n, len(ids))
+				}
+				return err
+			})
+		}
+		if err := insert([]string{"a", "", "c\n\t"}, []*int64{number(1 << 62), nil, number(0)}); err != nil {
+			t.Fatal(err)
+		}
+		for name, err := range map[string]error{
+			"unique": insert([]string{"x", "a"}, []*int64{nil, nil}),
+			"check":  insert([]string{"y", "z"}, []*int64{nil, number(-1)}),
+		} {
+			if !db.IsRefused(err) || db.IsUnique(err) != (name == "unique") || db.IsCheck(err) != (name == "check") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		err := d.View(ctx, func(tx *db.Tx) error {
+			var got string
+			var n *int64
+			var data []byte
+			if err := tx.QueryRow(`SELECT name, n, data FROM thing WHERE id = $1`, "a").Scan(&got, &n, &data); err != nil {
+				return err
+			}
+			if got != "Ü a" || *n != 1<<62 || !cmp.Equal(data, []byte{0, '\\', 255}) {
+				t.Errorf("%q %d %v", got, *n, data)
+			}
+			return tx.QueryRow(`SELECT name, n, data FROM thing WHERE id = $1`, "").Scan(&got, &n, &data)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, d); n != 3 {
+			t.Errorf("%d rows", n)
+		}
+	})
+}
+
+// TestWhoseFailure tells failures of the engine from those of the function.
+func TestWhoseFailure(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, d *db.DB) {
+		own := d.Update(ctx, func(*db.Tx) error { return errors.New("own") })
+		syntax := d.Update(ctx, func(tx *db.Tx) error { _, err := tx.Exec(`SELEC`); return err })
+		if db.IsEngine(own) || db.IsRefused(own) {
+			t.Error("the function's own failure is taken for the engine's")
+		}
+		if !db.IsEngine(syntax) || db.IsRefused(syntax) {
+			t.Errorf("%v: engine %v, refused %v", syntax, db.IsEngine(syntax), db.IsRefused(syntax))
+		}
+	})
+}
