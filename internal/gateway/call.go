@@ -289,7 +289,7 @@ func (c *Call) reserve() error {
 		return err
 	}
 	r := &c.rec
-	r.Time = db.Micros(c.ev.Time)
+	r.Time = db.Micros(time.Now()) // not of the arrival: the subscription may be younger
 	r.Event, r.Org, r.Key, r.Provider = c.id, c.who.OrgUUID, c.who.KeyUUID, o.Provider
 	r.Product, r.Version, r.Subscription, r.PlanVersion = o.ProductUUID, o.Version.UUID, o.Subscription, o.PlanVersion
 	r.Hold, r.Model = c.hold.Amount(), o.Product.Model

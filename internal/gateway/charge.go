@@ -25,7 +25,7 @@ func (c *Call) rate(u *llm.Usage) (charge, excess int64, provisional bool) {
 	q := rating.Tokens(u.Classes())
 	nano, ok := c.offer.Card.TokenCharge(&q)
 	if !ok {
-		ch, err := c.offer.Card.RateCall(nil, &rating.Call{Tokens: q, Dims: rating.Dims{Model: c.offer.Product.Model}, Time: c.ev.Time})
+		ch, err := c.offer.Card.RateCall(nil, &rating.Call{Tokens: q, Dims: rating.Dims{Model: c.offer.Product.Model}, Time: db.Time(c.rec.Time)})
 		nano, provisional = ch.Nano, true
 		if err != nil {
 			nano = c.rec.Hold // the settler will find the same and put it in suspense
@@ -72,8 +72,7 @@ func (c *Call) conclude(outcome spool.Outcome) error {
 	r.Outcome, r.Charge = outcome, c.charge
 	r.Usage = [spool.Classes]int64{u.Input, u.CachedInput, u.CacheWrite, u.Output, u.Reasoning, u.AudioInput, u.AudioOutput}
 	r.BytesOut = c.ev.BytesOut
-	now := time.Now()
-	r.Duration = db.Micros(now) - r.Time
+	r.Duration = time.Since(c.ev.Time).Microseconds()
 	r.FirstByte = c.ev.TTFB.Microseconds()
 	c.digest.Sum(r.ResponseDigest[:0])
 	pos, err := c.g.o.Spool.AppendClose(r)

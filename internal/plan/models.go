@@ -93,7 +93,7 @@ func (b *Book) PeriodStart(ctx context.Context, subscription string, at time.Tim
 		return time.Time{}, notFound("subscription", subscription)
 	}
 	if s := b.sub(id); s != nil {
-		start, _ := Period(db.Time(s.anchor), s.zone, at)
+		start, _ := Period(db.Time(s.anchor), s.zone, later(at, db.Time(s.anchor)))
 		return start, nil
 	}
 	s, err := b.store.Subscription(ctx, subscription)
@@ -104,6 +104,15 @@ func (b *Book) PeriodStart(ctx context.Context, subscription string, at time.Tim
 	if err != nil {
 		return time.Time{}, err
 	}
-	start, _ := Period(s.Anchor, zone, at)
+	start, _ := Period(s.Anchor, zone, later(at, s.Anchor))
 	return start, nil
+}
+
+// later is at, or the anchor where that comes after it: by the clock of another node the first calls may
+// have come a moment before the subscription. They belong to its first period.
+func later(at, anchor time.Time) time.Time {
+	if at.Before(anchor) {
+		return anchor
+	}
+	return at
 }

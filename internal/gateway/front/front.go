@@ -81,9 +81,10 @@ type conn struct {
 	front *Front
 	unset func()
 
-	cancel  atomic.Pointer[egress.Cancel] // of the call under way
-	gone    atomic.Bool
-	reading atomic.Int64 // Unix seconds since a body is being read, or 0
+	mu      sync.Mutex
+	cancel  *egress.Cancel // guarded by mu: of the call under way
+	gone    bool           // guarded by mu
+	reading atomic.Int64   // Unix seconds since a body is being read, or 0
 	once    sync.Once
 }
 
@@ -110,11 +111,13 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// left runs when the client hung up.
+// left runs when the client hung up. The lock keeps it from cancelling the call after the one it was for.
 func (c *conn) left() {
-	c.gone.Store(true)
-	if x := c.cancel.Load(); x != nil {
-		x.Cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	if c.cancel != nil {
+		c.cancel.Cancel()
 	}
 }
 
@@ -168,7 +171,6 @@ func (f *Front) janitor() {
 type exchange struct {
 	w      http.ResponseWriter
 	h      http.Header
-	flush  *http.ResponseController
 	abort  bool
 	cancel egress.Cancel
 	vals   [24]string
@@ -223,14 +225,16 @@ func (f *Front) call(w http.ResponseWriter, r *http.Request, serve func(*gateway
 			serve(c)
 		}
 	}
-	detach()
+	reusable := detach()
 	c.End()
 	c.Free()
 	abort := x.abort
-	x.w, x.h, x.flush = nil, nil, nil
-	clear(x.vals[:x.n])
-	x.cancel.Reset()
-	exchanges.Put(x)
+	if reusable {
+		x.w, x.h = nil, nil
+		clear(x.vals[:x.n])
+		x.cancel.Reset()
+		exchanges.Put(x)
+	}
 	if abort {
 		panic(http.ErrAbortHandler)
 	}
@@ -299,21 +303,28 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// attach makes the client's leaving cancel the call, until the returned function is called.
-func (f *Front) attach(r *http.Request, x *exchange) (detach func()) {
+// attach makes the client's leaving cancel the call, until the returned function is called. That
+// reports false if a cancel may still be under way: then the exchange is not to be used again.
+func (f *Front) attach(r *http.Request, x *exchange) (detach func() bool) {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	if c == nil || r.ProtoMajor != 1 {
-		stop := context.AfterFunc(r.Context(), x.cancel.Cancel)
-		return func() { stop() }
+		return context.AfterFunc(r.Context(), x.cancel.Cancel)
 	}
-	c.cancel.Store(&x.cancel)
-	if c.gone.Load() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel = &x.cancel
+	if c.gone {
 		x.cancel.Cancel()
 	}
 	return c.detach
 }
 
-func (c *conn) detach() { c.cancel.Store(nil) }
+func (c *conn) detach() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel = nil
+	return true
+}
 
 var (
 	errTooLarge  = problem.New(problem.TooLarge, "gateway.body_too_large", "the request body is larger than this gateway accepts; send less at once")
