@@ -115,7 +115,7 @@ func value(b []byte, i int) int {
 			continue
 		}
 		if depth == 0 {
-			return i
+			return min(i, len(b))
 		}
 	}
 	return min(i, len(b))
