@@ -28,6 +28,15 @@ var (
 
 // difference returns the changes between two states as JSON, ordered by field.
 func difference(before, after any) ([]byte, error) {
+	changes, err := Changes(before, after)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(changes)
+}
+
+// Changes returns what differs between two states, ordered by field, as [Record] would record it.
+func Changes(before, after any) ([]Change, error) {
 	from, err := fields(before)
 	if err != nil {
 		return nil, err
@@ -48,7 +57,7 @@ func difference(before, after any) ([]byte, error) {
 		}
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Field, b.Field) })
-	return json.Marshal(changes)
+	return changes, nil
 }
 
 // fields flattens a state into its fields' JSON. Null and "" count as not there.

@@ -15,17 +15,24 @@ const reasonDeparted = "member departed"
 // responsible for and that would now go beyond it. It returns those keys.
 func (s *Store) ChangeMember(ctx context.Context, by audit.Actor, orgID, userID string, role org.Role, version int64) (m org.Member, lowered []Key, err error) {
 	err = s.db.Update(ctx, func(tx *db.Tx) error {
-		if m, err = org.ChangeMemberTx(tx, by, orgID, userID, role, version); err != nil {
-			return err
-		}
-		lowered, err = s.eachOf(tx, orgID, userID, func(rev int64, k Key) (*Key, error) {
-			if k.User != userID || k.Kind != Management || Covers(role, k.Role) {
-				return nil, nil
-			}
-			k, err := s.editAt(tx, rev, by, "update", k.ID, "member's role changed", 0, func(k *Key) error { k.Role = role; return nil })
-			return &k, err
-		})
+		m, lowered, err = s.ChangeMemberTx(tx, by, orgID, userID, role, version)
 		return err
+	})
+	return m, lowered, err
+}
+
+// ChangeMemberTx is [Store.ChangeMember] within tx.
+func (s *Store) ChangeMemberTx(tx *db.Tx, by audit.Actor, orgID, userID string, role org.Role, version int64) (org.Member, []Key, error) {
+	m, err := org.ChangeMemberTx(tx, by, orgID, userID, role, version)
+	if err != nil {
+		return m, nil, err
+	}
+	lowered, err := s.eachOf(tx, orgID, userID, func(rev int64, k Key) (*Key, error) {
+		if k.User != userID || k.Kind != Management || Covers(role, k.Role) {
+			return nil, nil
+		}
+		k, err := s.editAt(tx, rev, by, "update", k.ID, "member's role changed", 0, func(k *Key) error { k.Role = role; return nil })
+		return &k, err
 	})
 	return m, lowered, err
 }
