@@ -92,9 +92,7 @@ func (c *Call) answerJSON(body []byte) (route.Outcome, error) {
 	}
 	c.headers("application/json")
 	c.Out.SetHeader("X-Tollgate-Cost", c.costHeader())
-	if c.record {
-		c.keep = append(c.keep[:0], out...)
-	}
+	c.keepPiece(out)
 	c.send(200, out)
 	return route.Success, nil
 }
@@ -222,9 +220,7 @@ func (c *Call) write(pieces [][]byte) error {
 	defer c.wmu.Unlock()
 	for _, p := range pieces {
 		c.digest.Write(p)
-		if c.record {
-			c.keep = append(c.keep, p...)
-		}
+		c.keepPiece(p)
 		if err := c.Out.Write(p); err != nil {
 			return c.goneBecause(err)
 		}
@@ -235,6 +231,16 @@ func (c *Call) write(pieces [][]byte) error {
 	}
 	c.lastWrite = time.Now()
 	return nil
+}
+
+// maxKept bounds what is kept of an answer for the Recorder, in bytes.
+const maxKept = 1 << 20
+
+// keepPiece keeps a piece of the answer where the organisation asked for that.
+func (c *Call) keepPiece(p []byte) {
+	if c.record {
+		c.keep = append(c.keep, p[:min(len(p), maxKept-len(c.keep))]...)
+	}
 }
 
 // writeLast closes the call, then writes its last pieces.
@@ -260,9 +266,7 @@ func (c *Call) writeLast(pieces [][]byte) error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	for _, p := range pieces {
-		if c.record {
-			c.keep = append(c.keep, p...)
-		}
+		c.keepPiece(p)
 		if err := c.Out.Write(p); err != nil {
 			return c.goneBecause(err)
 		}

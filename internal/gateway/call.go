@@ -320,8 +320,12 @@ func (c *Call) finish() {
 		c.ev.Outcome, c.ev.Status = telemetry.Failed, 500
 		c.g.o.Log.Error("a call panicked", "id", c.ids, "error", err)
 	}
-	if c.opened { // the error path left it open: nothing usable was delivered, or a panic
-		c.conclude(spool.Failed)
+	if c.opened && c.started { // a panic in the middle of a stream: what was delivered is charged
+		c.usageOfDelivered()
+		_ = c.conclude(spool.UpstreamLost)
+	}
+	if c.opened { // nothing was delivered
+		_ = c.conclude(spool.Failed)
 	}
 	if panicked != nil {
 		if c.started {
