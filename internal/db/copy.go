@@ -31,7 +31,7 @@ func (t *Tx) copyIn(table string, cols []string, data []any, rows int) (int64, e
 
 // copyData encodes rows in PostgreSQL's binary COPY format.
 func copyData(data []any, rows int) []byte {
-	b := make([]byte, 0, 32+rows*(2+12*len(data)))
+	b := make([]byte, 0, copySize(data, rows))
 	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
 	for r := range rows {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
@@ -40,6 +40,32 @@ func copyData(data []any, rows int) []byte {
 		}
 	}
 	return append(b, 0xff, 0xff)
+}
+
+// copySize is how many bytes copyData makes.
+func copySize(data []any, rows int) int {
+	size := 19 + 2 + rows*(2+4*len(data))
+	for _, d := range data {
+		switch d := d.(type) {
+		case []string:
+			for _, s := range d {
+				size += len(s)
+			}
+		case [][]byte:
+			for _, s := range d {
+				size += len(s)
+			}
+		case []*string:
+			for _, s := range d {
+				if s != nil {
+					size += len(*s)
+				}
+			}
+		default:
+			size += 8 * rows
+		}
+	}
+	return size
 }
 
 // appendField appends the length and the bytes of one field; length −1 is NULL.

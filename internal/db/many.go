@@ -1,75 +1,55 @@
 package db
 
 import (
-	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
+	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ExecMany runs one statement once for each list of arguments, in order, and returns how many rows each
-// run changed. On PostgreSQL all of them travel together: one round trip instead of many.
-func (t *Tx) ExecMany(query string, args [][]any) ([]int64, error) {
+// UpdateRows writes new values into many rows, found by the columns named in keys, and returns how many were found. data
+// holds one slice for each key and then for each of cols, as InsertRows takes them; no two rows have the same
+// key. PostgreSQL changes the rows in no particular order: whoever shares them with other writers locks them before, with
+// ORDER BY and [Dialect.ForUpdate], so that writers cannot deadlock.
+func (t *Tx) UpdateRows(table string, keys, cols []string, data []any) (n int64, err error) {
 	if err := t.ready(); err != nil {
-		return nil, err
+		return 0, err
 	}
-	lists := make([][]any, len(args))
-	for i := range args {
-		var err error
-		if lists[i], err = t.args(args[i]); err != nil {
-			return nil, t.fail(err)
-		}
-	}
-	changed := make([]int64, len(args))
-	var err error
-	if t.db.engine == PostgreSQL {
-		err = t.conn.Raw(func(dc any) error { return pipeline(t.stmtCtx(), dc.(*stdlib.Conn).Conn(), query, lists, changed) })
-	} else {
-		err = t.each(query, lists, changed)
-	}
+	all := slices.Concat(keys, cols)
+	rows, err := height(all, data)
 	if err != nil {
-		return nil, t.fail(err)
+		return 0, t.fail(err)
 	}
-	return changed, nil
-}
-
-func (t *Tx) each(query string, lists [][]any, changed []int64) error {
-	for i, list := range lists {
-		res, err := t.conn.exec(t.stmtCtx(), query, list)
+	if rows == 0 {
+		return 0, nil
+	}
+	if t.db.engine == PostgreSQL {
+		set, where := make([]string, len(cols)), make([]string, len(keys))
+		for i, c := range cols {
+			set[i] = c + " = v." + c
+		}
+		for i, k := range keys {
+			where[i] = table + "." + k + " = v." + k
+		}
+		n, _, err = t.bulk("UPDATE "+table+" SET "+strings.Join(set, ", ")+" FROM ("+unnest(data)+") AS v ("+strings.Join(all, ", ")+
+			") WHERE "+strings.Join(where, " AND "), data, false)
+		return n, err
+	}
+	text := "UPDATE " + table + " SET " + strings.Join(cols, " = ?, ") + " = ? WHERE " + strings.Join(keys, " = ? AND ") + " = ?"
+	order := slices.Concat(data[len(keys):], data[:len(keys)])
+	for r := range rows {
+		k, _, err := t.bulk(text, cells(order, r, r+1), false)
 		if err != nil {
-			return err
+			return n, err
 		}
-		if changed[i], err = res.RowsAffected(); err != nil {
-			return err
-		}
+		n += k
 	}
-	return nil
-}
-
-func pipeline(ctx context.Context, c *pgx.Conn, query string, lists [][]any, changed []int64) (err error) {
-	if len(lists) == 0 {
-		return nil
-	}
-	batch := &pgx.Batch{}
-	for _, list := range lists {
-		batch.Queue(query, list...)
-	}
-	results := c.SendBatch(ctx, batch)
-	defer func() { err = errors.Join(err, results.Close()) }()
-	for i := range lists {
-		tag, err := results.Exec()
-		if err != nil {
-			return err
-		}
-		changed[i] = tag.RowsAffected()
-	}
-	return nil
+	return n, nil
 }
 
 // IsRefused reports whether the engine refused the values of a statement: a constraint, a text that

@@ -11,7 +11,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 )
 
-func TestExecMany(t *testing.T) {
+func TestUpdateRows(t *testing.T) {
 	dbtest.Each(t, sets, func(t *testing.T, d *db.DB) {
 		err := d.Update(ctx, func(tx *db.Tx) error {
 			for i := range 3 {
@@ -19,34 +19,39 @@ func TestExecMany(t *testing.T) {
 					return err
 				}
 			}
-			got, err := tx.ExecMany(`UPDATE thing SET n = n + $1 WHERE id = $2`, [][]any{{10, "t0"}, {1, "nobody"}, {5, "t2"}, {5, "t2"}})
-			if diff := cmp.Diff([]int64{1, 0, 1, 1}, got); diff != "" {
-				t.Error(diff)
+			n, err := tx.UpdateRows("thing", []string{"id"}, []string{"n", "data"}, []any{[]string{"t0", "nobody", "t2"}, []int64{10, 1, 12}, [][]byte{{1}, {2}, {3}}})
+			if n != 2 || err != nil {
+				t.Errorf("%d rows %v", n, err)
 			}
-			if err != nil {
-				return err
+			n, err = tx.UpdateRows("thing", []string{"id", "n"}, []string{"name"}, []any{[]string{"t0", "t2"}, []int64{10, 10}, []string{"ten", "never"}})
+			if n != 1 || err != nil {
+				t.Errorf("two keys: %d rows %v", n, err)
 			}
-			if got, err := tx.ExecMany(`DELETE FROM thing`, nil); len(got) > 0 || err != nil {
-				t.Errorf("without arguments: %v %v", got, err)
+			if n, err := tx.UpdateRows("thing", []string{"id"}, []string{"n"}, []any{[]string{}, []int64{}}); n != 0 || err != nil {
+				t.Errorf("without rows: %v %v", n, err)
 			}
-			var sum int64
-			if err := tx.QueryRow(`SELECT SUM(n) FROM thing`).Scan(&sum); err != nil || sum != 23 {
-				t.Errorf("sum %d %v", sum, err)
+			var name string
+			var data []byte
+			if err := tx.QueryRow(`SELECT name, data FROM thing WHERE id = $1 AND n = 10`, "t0").Scan(&name, &data); err != nil || name != "ten" || !cmp.Equal(data, []byte{1}) {
+				t.Errorf("%q %v %v", name, data, err)
 			}
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
+		if n := sum(t, d); n != 23 {
+			t.Errorf("sum %d", n)
+		}
 		err = d.Update(ctx, func(tx *db.Tx) error {
-			_, err := tx.ExecMany(`UPDATE thing SET n = n - $1 WHERE id = $2`, [][]any{{1, "t0"}, {1000, "t2"}, {1, "t1"}})
+			_, err := tx.UpdateRows("thing", []string{"id"}, []string{"n"}, []any{[]string{"t0", "t2", "t1"}, []int64{1, -1, 1}})
 			return err
 		})
 		if !db.IsCheck(err) || !db.IsRefused(err) || !db.IsEngine(err) {
-			t.Errorf("a refused run among others: %v", err)
+			t.Errorf("a refused row among others: %v", err)
 		}
 		if n := sum(t, d); n != 23 {
-			t.Errorf("sum %d: the runs before the refused one were kept", n)
+			t.Errorf("sum %d: the rows before the refused one were kept", n)
 		}
 	})
 }

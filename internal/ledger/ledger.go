@@ -210,26 +210,77 @@ func add(a, b int64) (int64, bool) {
 	return a + b, true
 }
 
-const updateAccount = `UPDATE ledger_account SET balance = balance + $1, reserved = reserved - $2
-	WHERE id = $3 AND reserved >= $4 AND (may_negative = 1 OR balance + $5 >= reserved - $6)`
-
 // apply makes the accounts that are missing and changes the projection of those that are not folded. The lines are
 // in the order of ids, and so are the locks.
 func apply(tx *db.Tx, lines []line) error {
-	if err := create(tx, lines); err != nil {
-		return err
-	}
-	var args [][]any
+	var folded, rest []line
 	for _, l := range lines {
-		if !rules[l.Account.Purpose].folded {
-			args = append(args, []any{l.Amount, l.Release, l.id, l.Release, l.Amount, l.Release})
+		if rules[l.Account.Purpose].folded {
+			folded = append(folded, l)
+		} else {
+			rest = append(rest, l)
 		}
 	}
-	changed, err := tx.ExecMany(updateAccount, args)
-	if err == nil && slices.Contains(changed, 0) {
-		err = ErrFunds
+	if err := create(tx, folded); err != nil || len(rest) == 0 {
+		return err
+	}
+	now, err := lock(tx, rest)
+	if err == nil && len(now) < len(rest) {
+		if err = create(tx, rest); err == nil {
+			now, err = lock(tx, rest)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return change(tx, rest, now)
+}
+
+// change writes the new balances and reservations of accounts that are locked.
+func change(tx *db.Tx, lines []line, now map[string]standing) error {
+	var ids []string
+	var balances, reserves []int64
+	for _, l := range lines {
+		balance, ok := add(now[l.id].balance, l.Amount)
+		reserved, ok2 := add(now[l.id].reserved, -l.Release)
+		if !ok || !ok2 {
+			return errOverflow
+		}
+		if reserved < 0 || !rules[l.Account.Purpose].mayNegative && balance < reserved {
+			return ErrFunds
+		}
+		ids, balances, reserves = append(ids, l.id), append(balances, balance), append(reserves, reserved)
+	}
+	n, err := tx.UpdateRows("ledger_account", []string{"id"}, []string{"balance", "reserved"}, []any{ids, balances, reserves})
+	if err == nil && n != int64(len(lines)) {
+		err = errors.New("ledger: an account is missing")
 	}
 	return err
+}
+
+type standing struct{ balance, reserved int64 }
+
+// lock reads the accounts and keeps others from changing them until the end of the transaction.
+func lock(tx *db.Tx, lines []line) (map[string]standing, error) {
+	ids := make([]string, len(lines))
+	for i, l := range lines {
+		ids[i] = l.id
+	}
+	rows, err := tx.Query(`SELECT id, balance, reserved FROM ledger_account WHERE id`+tx.Dialect().In("$1")+` ORDER BY id`+tx.Dialect().ForUpdate(), ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	now := make(map[string]standing, len(ids))
+	for rows.Next() {
+		var id string
+		var s standing
+		if err := rows.Scan(&id, &s.balance, &s.reserved); err != nil {
+			return nil, err
+		}
+		now[id] = s
+	}
+	return now, rows.Err()
 }
 
 // Ensure makes the account when it does not exist and returns its id.

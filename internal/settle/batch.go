@@ -1,12 +1,11 @@
 package settle
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -26,13 +25,12 @@ type batch struct {
 	next  spool.Position // where the cursor goes
 	txn   string
 
-	events   []meter.Event
-	oldest   int64
-	postings []ledger.Posting
-	spent    map[db.UUID]int64 // by lease
-	learned  map[db.UUID]leaseInfo
-	surplus  []surplus
-	charged  bool // some posting is not zero
+	events  []meter.Event
+	oldest  int64
+	spent   map[db.UUID]int64 // by lease
+	learned map[db.UUID]leaseInfo
+	surplus []surplus
+	charged bool // some posting is not zero
 
 	decided bool // with this batch it is known what became of the one in doubt,
 	proved  bool // and that is, that it was committed
@@ -59,17 +57,18 @@ func (b *batch) write(recs []spool.Record, check bool) error {
 		return err
 	}
 	b.spent = map[db.UUID]int64{}
+	b.events = make([]meter.Event, 0, len(recs))
 	for i := range recs {
 		if err := b.add(&recs[i], charges[i]); err != nil {
 			return err
 		}
 	}
-	released, err := b.spendLeases()
+	open, err := b.spendLeases()
 	if err != nil {
 		return err
 	}
 	if b.charged {
-		if err := b.post(recs, charges, released); err != nil {
+		if err := b.post(recs, charges, open); err != nil {
 			return err
 		}
 	}
@@ -206,63 +205,127 @@ func clean(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// spendLeases books the charges on the leases and budgets, in the order of ids; see borrow for the order of locks. It
-// returns which leases were open: only those have something reserved.
-func (b *batch) spendLeases() (released map[db.UUID]bool, err error) {
-	ids := slices.SortedFunc(maps.Keys(b.spent), func(a, c db.UUID) int { return bytes.Compare(a[:], c[:]) })
-	args := make([][]any, len(ids))
-	for i, id := range ids {
-		args[i] = []any{b.spent[id], id.ID("lse")}
+// spendLeases books the charges on the leases and budgets; see borrow for the order of locks. It returns which
+// leases were open: only those have something reserved.
+func (b *batch) spendLeases() (open map[db.UUID]bool, err error) {
+	leases := make([]string, 0, len(b.spent))
+	budgets := map[budgetKey][2]int64{} // spent, and of that reserved
+	for id := range b.spent {
+		leases = append(leases, id.ID("lse"))
 	}
-	open, err := b.tx.ExecMany(`UPDATE credit_lease SET spent = spent + $1 WHERE id = $2 AND state = 'open'`, args)
+	now, err := b.lockLeases(leases)
 	if err != nil {
 		return nil, err
 	}
-	released = map[db.UUID]bool{}
-	budgets := map[budgetKey][2]int64{} // spent, and of that reserved
-	for i, id := range ids {
-		released[id] = open[i] == 1
+	open = make(map[db.UUID]bool, len(now))
+	leases = leases[:0]
+	var spent []int64
+	for id, n := range b.spent {
 		l, err := b.lease(id)
 		if err != nil {
 			return nil, err
 		}
-		if l.kind != "budget" {
-			continue
+		text := id.ID("lse")
+		old, found := now[text]
+		if open[id] = found; found {
+			leases, spent = append(leases, text), append(spent, old+n)
 		}
-		k := budgetKey{l.budget, l.start}
-		n := budgets[k]
-		n[0] += b.spent[id]
-		n[1] += b.spent[id] * open[i]
-		budgets[k] = n
+		if l.kind == "budget" {
+			k := budgetKey{l.budget, l.start}
+			was := budgets[k]
+			was[0] += n
+			if found {
+				was[1] += n
+			}
+			budgets[k] = was
+		}
 	}
-	args = nil
-	for _, k := range slices.SortedFunc(maps.Keys(budgets), compareBudgets) {
-		args = append(args, []any{budgets[k][0], budgets[k][1], k.id, k.start})
+	if _, err := b.tx.UpdateRows("credit_lease", []string{"id"}, []string{"spent"}, []any{leases, spent}); err != nil {
+		return nil, err
 	}
-	_, err = b.tx.ExecMany(`UPDATE budget_period SET spent = spent + $1, reserved = reserved - $2 WHERE budget = $3 AND start = $4`, args)
-	return released, err
+	return open, b.spendBudgets(budgets)
 }
 
-// post moves the money: consumer's wallet to provider and platform.
-func (b *batch) post(recs []spool.Record, charges []int64, released map[db.UUID]bool) error {
+// lockLeases gives what has been spent of those of the leases that are open.
+func (b *batch) lockLeases(ids []string) (map[string]int64, error) {
+	rows, err := b.tx.Query(`SELECT id, spent, state FROM credit_lease WHERE id`+b.tx.Dialect().In("$1")+` ORDER BY id`+b.tx.Dialect().ForUpdate(), ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	now := make(map[string]int64, len(ids))
+	for rows.Next() {
+		var id, state string
+		var spent int64
+		if err := rows.Scan(&id, &spent, &state); err != nil {
+			return nil, err
+		}
+		if state == "open" {
+			now[id] = spent
+		}
+	}
+	return now, rows.Err()
+}
+
+// spendBudgets adds to each budget's period what was spent, and of that reserved.
+func (b *batch) spendBudgets(more map[budgetKey][2]int64) error {
+	if len(more) == 0 {
+		return nil
+	}
+	var ids []string
+	first := int64(math.MaxInt64)
+	for k := range more {
+		ids, first = append(ids, k.id), min(first, k.start)
+	}
+	rows, err := b.tx.Query(`SELECT budget, start, spent, reserved FROM budget_period WHERE budget`+b.tx.Dialect().In("$1")+` AND start >= $2 ORDER BY budget, start`+b.tx.Dialect().ForUpdate(), ids, first)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	ids = ids[:0]
+	var starts, spent, reserved []int64
+	for rows.Next() {
+		var k budgetKey
+		var s, r int64
+		if err := rows.Scan(&k.id, &k.start, &s, &r); err != nil {
+			return err
+		}
+		if n, ok := more[k]; ok {
+			ids, starts, spent, reserved = append(ids, k.id), append(starts, k.start), append(spent, s+n[0]), append(reserved, r-n[1])
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	n, err := b.tx.UpdateRows("budget_period", []string{"budget", "start"}, []string{"spent", "reserved"}, []any{ids, starts, spent, reserved})
+	if err == nil && n != int64(len(more)) {
+		err = errors.New("settle: a budget's period is missing")
+	}
+	return err
+}
+
+// post moves the money: consumers' wallets to providers and platform.
+func (b *batch) post(recs []spool.Record, charges []int64, open map[db.UUID]bool) error {
+	n := netting{at: map[party]int{}}
 	for i := range recs {
-		r, charge := &recs[i], charges[i]
+		r, e, charge := &recs[i], &b.events[i], charges[i]
 		if charge == 0 {
 			continue
 		}
-		t := b.terms[r.PlanVersion]
-		commission := b.events[i].Commission
 		release := int64(0)
-		if r.NLease > 0 && released[r.Leases[0]] {
+		if r.NLease > 0 && open[r.Leases[0]] {
 			release = max(charge, 0)
 		}
-		b.postings = append(b.postings,
-			ledger.Posting{Account: ledger.Account{Owner: b.events[i].Org, Purpose: ledger.Wallet, Currency: t.Currency}, Amount: -charge, Release: release},
-			ledger.Posting{Account: ledger.Account{Owner: b.events[i].Provider, Purpose: ledger.Payable, Currency: t.Currency}, Amount: charge - commission},
-			ledger.Posting{Account: ledger.Account{Owner: b.s.o.Platform, Purpose: ledger.Commission, Currency: t.Currency}, Amount: commission})
+		err := errors.Join(
+			n.add(party{r.Org, ledger.Wallet, e.Currency}, e.Org, -charge, release),
+			n.add(party{r.Provider, ledger.Payable, e.Currency}, e.Provider, charge-e.Commission, 0),
+			n.add(party{db.UUID{}, ledger.Commission, e.Currency}, b.s.o.Platform, e.Commission, 0))
+		if err != nil {
+			return err
+		}
 	}
 	// The cause is the first new event: an event is posted once, so a cause is, too.
-	_, posted, err := ledger.Post(b.tx, ledger.Transaction{ID: b.txn, Kind: KindUsage, Cause: b.events[0].ID, Actor: "settle", Postings: b.postings})
+	_, posted, err := ledger.Post(b.tx, ledger.Transaction{ID: b.txn, Kind: KindUsage, Cause: b.events[0].ID, Actor: "settle", Postings: n.postings})
 	if err == nil && !posted {
 		err = fmt.Errorf("%w: %s", errPosted, b.events[0].ID)
 	}
@@ -270,6 +333,33 @@ func (b *batch) post(recs []spool.Record, charges []int64, released map[db.UUID]
 }
 
 var errPosted = errors.New("settle: the event was posted before")
+
+// netting adds up postings by account: a batch has many for a few.
+type netting struct {
+	at       map[party]int
+	postings []ledger.Posting
+}
+
+// party is an account, cheaper to look up.
+type party struct {
+	owner    db.UUID
+	purpose  ledger.Purpose
+	currency string
+}
+
+func (n *netting) add(k party, owner string, amount, release int64) error {
+	i, ok := n.at[k]
+	if !ok {
+		i = len(n.postings)
+		n.at[k] = i
+		n.postings = append(n.postings, ledger.Posting{Account: ledger.Account{Owner: owner, Purpose: k.purpose, Currency: k.currency}})
+	}
+	p := &n.postings[i]
+	var err, err2 error
+	p.Amount, err = money.AddNano(p.Amount, amount)
+	p.Release, err2 = money.AddNano(p.Release, release)
+	return errors.Join(err, err2)
+}
 
 // KindUsage is the kind of the ledger transactions that settle usage.
 const KindUsage = "usage"

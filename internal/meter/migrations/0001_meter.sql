@@ -34,7 +34,7 @@ CREATE TABLE usage_event (
     response_digest {{blob}} NOT NULL,
     txn             TEXT NOT NULL,
     CHECK (charge <= hold)
-);
+) {{without_rowid}};
 CREATE INDEX usage_event_org ON usage_event (org, id);
 CREATE INDEX usage_event_provider ON usage_event (provider, id);
 
@@ -59,5 +59,5 @@ CREATE TABLE usage_rollup (
     audio_output BIGINT NOT NULL,
     duration     BIGINT NOT NULL,
     PRIMARY KEY (org, hour, api_key, provider, product, model, currency)
-);
+) {{without_rowid}};
 CREATE INDEX usage_rollup_provider ON usage_rollup (provider, hour);

@@ -35,7 +35,7 @@ CREATE TABLE credit_lease (
     created  BIGINT NOT NULL,
     CHECK (spent <= granted)
 );
-CREATE INDEX credit_lease_open ON credit_lease (spool, epoch) WHERE state = 'open';
+CREATE INDEX credit_lease_spool ON credit_lease (spool, state, epoch);
 
 CREATE TABLE spool_cursor (
     spool   TEXT PRIMARY KEY,
