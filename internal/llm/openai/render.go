@@ -2,6 +2,7 @@ package openai
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/llm/scan"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -67,7 +68,7 @@ func errorCode(e *problem.Error) string {
 		return "rate_limit_exceeded"
 	case e.Kind == problem.TooLarge:
 		return "request_too_large"
-	case e.Kind == problem.NotFound && e.ID == "plan.model_unknown":
+	case e.Kind == problem.NotFound && strings.HasSuffix(e.ID, ".model_unknown"): // by a call, or by GET /v1/models/{model}
 		return "model_not_found"
 	}
 	return e.ID

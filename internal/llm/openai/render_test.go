@@ -30,6 +30,7 @@ func TestAppendError(t *testing.T) {
 		{problem.Funds, "settle.wallet", 402, "payment_required", "settle.wallet"},
 		{problem.Forbidden, "plan.not_subscribed", 403, "permission_error", "plan.not_subscribed"},
 		{problem.NotFound, "plan.model_unknown", 404, "invalid_request_error", "model_not_found"},
+		{problem.NotFound, "gateway.model_unknown", 404, "invalid_request_error", "model_not_found"},
 		{problem.NotFound, "gateway.path", 404, "invalid_request_error", "gateway.path"},
 		{problem.Gone, "catalog.retired", 410, "invalid_request_error", "catalog.retired"},
 		{problem.TooLarge, "gateway.large", 413, "invalid_request_error", "request_too_large"},
