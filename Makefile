@@ -18,8 +18,8 @@ check: ## format, vet, lint (where golangci-lint is installed), tests without Po
 test: ## everything, on SQLite and PostgreSQL, memory and Redis, with the race detector (what CI runs)
 	scripts/test
 
-bench: ## benchmarks: time, bytes and allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## figures of this machine: CPU against a bare reverse proxy, memory, and the parts
+	scripts/bench
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz $(FUZZTIME)
