@@ -60,6 +60,7 @@ spool            domain      telemetry
 meter            domain      money rating
 ledger           domain      money
 idem             domain      secret
+record           domain      secret
 settle           domain      job ledger meter money plan rating receipt secret spool telemetry
 billing          domain      blob egress job ledger meter money org plan rating secret settle
 payout           domain      billing blob egress job ledger meter money org receipt secret
@@ -78,7 +79,7 @@ engine/recommend engine
 engine/sandbox   engine
 
 gateway          edge        auth cache catalog db egress guard job llm meter money plan quota rating receipt route settle spool telemetry
-api              edge        auth audit billing cache catalog certify db desk engine/* guard idem job ledger market meter money notify org payout plan quota rating receipt route secret settle spool telemetry watch
+api              edge        auth audit billing cache catalog certify db desk engine/* guard idem job ledger market meter money notify org payout plan quota rating receipt record route secret settle spool telemetry watch
 `)
 
 // noNet are packages of the standard library that pure rules do not touch, nor the gateway, whose

@@ -41,6 +41,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/plan"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/record"
 )
 
 // Options are what the API is made of. All stores are required.
@@ -56,6 +57,7 @@ type Options struct {
 	Meter     *meter.Store
 	Audit     *audit.Log
 	Idem      *idem.Store
+	Recording *record.Store
 
 	HTTP      *http.Client                    // guarded (egress); asks upstreams for their models
 	Doctor    func(context.Context) []Finding // what only the process knows: spool, settlement, disk, upstreams; may be nil
@@ -133,6 +135,7 @@ func (s *server) register() {
 	s.budgets()
 	s.money()
 	s.usage()
+	s.recording()
 	s.doctor()
 	s.documents()
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/meter"
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/plan"
+	"github.com/tollgate-io/tollgate/internal/record"
 	"github.com/tollgate-io/tollgate/internal/secret"
 	"github.com/tollgate-io/tollgate/internal/settle"
 
@@ -28,7 +29,7 @@ import (
 )
 
 var tables = []db.Migrations{audit.Migrations, org.Migrations, auth.Migrations, catalog.Migrations, plan.Migrations, ledger.Migrations,
-	meter.Migrations, settle.Migrations, billing.Migrations, idem.Migrations}
+	meter.Migrations, settle.Migrations, billing.Migrations, idem.Migrations, record.Migrations}
 
 // bench is an API with an operator, a provider and a consumer, and an owner's key for each.
 type bench struct {
@@ -62,7 +63,7 @@ func newBench(t *testing.T, d *db.DB) *bench {
 	}
 	b := &bench{t: t, db: d}
 	b.o = Options{DB: d, Orgs: orgs, Keys: keys, Directory: dir, Catalog: cat, Plans: plans, Book: book, Ledger: ledger.New(d, clock.System{}),
-		Meter: meter.New(d), Audit: audit.New(d, nil), Idem: idem.NewStore(sealer), Version: "test", PublicURL: "http://tollgate.example",
+		Meter: meter.New(d), Audit: audit.New(d, nil), Idem: idem.NewStore(sealer), Recording: record.New(d, sealer), Version: "test", PublicURL: "http://tollgate.example",
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))}
 	b.handler = New(b.o)
 	by := audit.System("test")

@@ -103,9 +103,15 @@ var rules = map[Action]rule{
 	"budget.read":  {own: all, operator: all},
 	"budget.write": {own: heads | billing, operator: heads},
 	"usage.read":   {own: all, operator: all, regulator: all},
-	"prompts.read": {own: heads, operator: owner},
-	"ledger.read":  {own: heads | billing, operator: heads | billing, regulator: all},
-	"audit.read":   {own: heads, operator: heads, regulator: all},
+
+	// What was said in calls is the consumer's: nobody outside of the organisation can have it recorded.
+	"recording.read":  {own: all, operator: all, regulator: heads},
+	"recording.write": {own: heads},
+	"prompts.read":    {own: heads, operator: owner},
+	"prompts.delete":  {own: heads, operator: heads},
+
+	"ledger.read": {own: heads | billing, operator: heads | billing, regulator: all},
+	"audit.read":  {own: heads, operator: heads, regulator: all},
 
 	"settings.read":  {operator: all, regulator: heads},
 	"settings.write": {operator: heads},

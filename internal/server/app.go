@@ -5,13 +5,17 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/tollgate-io/tollgate/docs"
+	"github.com/tollgate-io/tollgate/internal/api"
 	"github.com/tollgate-io/tollgate/internal/audit"
 	"github.com/tollgate-io/tollgate/internal/auth"
+	"github.com/tollgate-io/tollgate/internal/billing"
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -19,6 +23,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/engine/sandbox"
 	"github.com/tollgate-io/tollgate/internal/gateway"
 	"github.com/tollgate-io/tollgate/internal/gateway/front"
+	"github.com/tollgate-io/tollgate/internal/idem"
 	"github.com/tollgate-io/tollgate/internal/job"
 	"github.com/tollgate-io/tollgate/internal/kv"
 	"github.com/tollgate-io/tollgate/internal/ledger"
@@ -26,6 +31,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/plan"
 	"github.com/tollgate-io/tollgate/internal/quota"
+	"github.com/tollgate-io/tollgate/internal/record"
 	"github.com/tollgate-io/tollgate/internal/secret"
 	"github.com/tollgate-io/tollgate/internal/settle"
 	"github.com/tollgate-io/tollgate/internal/spool"
@@ -46,6 +52,8 @@ type App struct {
 	Ledger   *ledger.Store
 	Meter    *meter.Store
 	Audit    *audit.Log
+	Idem     *idem.Store
+	Record   *record.Store
 	Book     *plan.Book
 	Dir      *auth.Directory
 	Egress   *egress.Client
@@ -54,8 +62,10 @@ type App struct {
 	Spool    *spool.Spool
 	Bank     *settle.Bank
 	Settler  *settle.Settler
+	Recorder *record.Recorder
 	Gateway  *gateway.Gateway
 	Front    *front.Front
+	API      http.Handler
 	Jobs     *job.Runner
 	Metrics  *telemetry.Metrics
 	Lines    *telemetry.Lines
@@ -70,7 +80,7 @@ type App struct {
 // migrations lists the tables of all rooms, in the order in which they are made.
 func migrations() []db.Migrations {
 	return []db.Migrations{job.Migrations, audit.Migrations, org.Migrations, auth.Migrations, catalog.Migrations,
-		plan.Migrations, ledger.Migrations, meter.Migrations, settle.Migrations}
+		plan.Migrations, ledger.Migrations, meter.Migrations, settle.Migrations, billing.Migrations, idem.Migrations, record.Migrations}
 }
 
 // New builds the product: it opens and migrates the database, opens the spool and settles what an earlier
@@ -130,6 +140,8 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	a.Ledger = ledger.New(a.DB, clock.System{})
 	a.Meter = meter.New(a.DB)
 	a.Audit = audit.New(a.DB, a.Log)
+	a.Idem = idem.NewStore(a.Sealer)
+	a.Record = record.New(a.DB, a.Sealer)
 	auto, err := a.Orgs.AutoSubscribe(ctx)
 	if err != nil {
 		return err
@@ -227,13 +239,24 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.Recorder = record.NewRecorder(a.Record, record.RecorderOptions{Log: a.Log})
+	if err := a.Recorder.Start(ctx); err != nil {
+		return err
+	}
+	a.defers(func(ctx context.Context) error { a.Recorder.Stop(ctx); return nil })
+	a.Metrics.CounterFunc("tollgate_recordings_dropped_total", "Calls whose content was to be recorded and was not, because the database was too slow or refused it.",
+		func() float64 { return float64(a.Recorder.Dropped()) })
 	a.Gateway = gateway.New(gateway.Options{Keys: a.Dir, Book: a.Book, Limiter: a.Limiter, Bank: a.Bank, Spool: a.Spool, Egress: a.Egress,
-		Meter: a.Meter, Metrics: a.Metrics, Lines: a.Lines, Tracer: a.Tracer, Log: a.Log, MaxBody: c.Limits.Body, KeepAlive: c.Limits.KeepAlive,
+		Meter: a.Meter, Metrics: a.Metrics, Lines: a.Lines, Tracer: a.Tracer, Log: a.Log, MaxBody: c.Limits.Body, KeepAlive: c.Limits.KeepAlive, Recorder: a.Recorder,
 		Builtins: map[string]gateway.Builtin{"sandbox": sandboxEngine{engine}}})
 	a.Gateway.Start()
 	a.defers(func(context.Context) error { a.Gateway.Stop(); return nil })
 	a.Front = front.New(front.Options{Gateway: a.Gateway, Egress: a.Egress, Trusted: trusted})
 	a.defers(func(context.Context) error { a.Front.Close(); return nil })
+	a.API = api.New(api.Options{DB: a.DB, Orgs: a.Orgs, Keys: a.Keys, Directory: a.Dir, Catalog: a.Catalog, Plans: a.Plans, Book: a.Book,
+		Ledger: a.Ledger, Meter: a.Meter, Audit: a.Audit, Idem: a.Idem, Recording: a.Record, HTTP: a.Egress.HTTP(),
+		Remote: func(r *http.Request) netip.Addr { return front.ClientIP(r, trusted) },
+		Log:    a.Log, PublicURL: c.PublicURL, Version: Version})
 	a.Jobs = job.New(a.DB, clock.System{}, a.Log)
 	a.addJobs()
 	a.Audit.Start()
@@ -251,6 +274,12 @@ func (a *App) addJobs() {
 	a.Jobs.Add(job.Loop{Name: "ledger-seal", Every: time.Second, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		n, err := a.Ledger.Seal(ctx)
 		return n > 0, err
+	}})
+	a.Jobs.Add(job.Loop{Name: "recorded-content", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		return a.Record.Sweep(ctx)
+	}})
+	a.Jobs.Add(job.Loop{Name: "idempotency", Every: time.Hour, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		return false, a.DB.Update(ctx, func(tx *db.Tx) error { _, err := idem.Sweep(tx); return err })
 	}})
 }
 

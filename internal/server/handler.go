@@ -23,6 +23,9 @@ func (a *App) Handler() http.Handler {
 	if a.Config.Has("gateway") {
 		mux.Handle("/v1/", a.Front)
 	}
+	if a.Config.Has("api") {
+		mux.Handle("/api/", a.API)
+	}
 	return mux
 }
 

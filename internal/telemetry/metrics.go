@@ -124,6 +124,11 @@ func (m *Metrics) GaugeFunc(name, help string, read func() float64) {
 	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }
 
+// CounterFunc adds a counter that is read at each scrape, likewise.
+func (m *Metrics) CounterFunc(name, help string, read func() float64) {
+	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+}
+
 // Upstream returns the handles of the upstream called name, made on first use. Beyond 1024 names it
 // is the shared one called "other". Resolve it once, when the upstream is configured.
 func (m *Metrics) Upstream(name string) *Upstreams { return m.upstreams.get(name) }
