@@ -118,7 +118,7 @@ func (a *applier) product(d *productDoc) error {
 		if err := a.permit(true, "product.create", o.ID); err != nil {
 			return err
 		}
-		p, err = a.Catalog.CreateProductTx(a.tx, a.c.actor, o.ID, d.input())
+		p, err = a.Catalog.CreateProductTx(a.tx, a.c.actor, o.ID, d.input(d.Name))
 	case err == nil:
 		if before, err = a.showProduct(o, p); err != nil {
 			return err
@@ -127,7 +127,7 @@ func (a *applier) product(d *productDoc) error {
 		if p.State == catalog.Retired && d.State == "retired" {
 			break
 		}
-		if p, err = a.Catalog.UpdateProductTx(a.tx, a.c.actor, p.ID, catalog.Any, d.input()); err == nil {
+		if p, err = a.Catalog.UpdateProductTx(a.tx, a.c.actor, p.ID, catalog.Any, d.input(d.Name)); err == nil {
 			err = a.permit(p.Revision != was, "product.update", o.ID)
 		}
 	}
@@ -274,7 +274,7 @@ func (a *applier) plan(d *planDoc) error {
 	if err != nil {
 		return err
 	}
-	in := d.input()
+	in := d.input(d.Name)
 	x, err := a.Plans.PlanNamedTx(a.tx, p.ID, d.Name)
 	var before any
 	switch {

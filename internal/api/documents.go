@@ -117,28 +117,33 @@ type versionDoc struct {
 	Targets []targetDoc `json:"targets,omitempty" maxItems:"64"`
 }
 
-type productDoc struct {
-	Name         string       `json:"name" minLength:"1" maxLength:"63"`
-	Organisation string       `json:"organisation" minLength:"1" maxLength:"60" doc:"The provider"`
+// ProductTerms are what a provider states of a product beside its name.
+type ProductTerms struct {
 	Kind         string       `json:"kind,omitempty" enum:"model"`
 	Title        catalog.Text `json:"title,omitzero"`
 	Description  catalog.Text `json:"description,omitzero"`
 	Model        string       `json:"model,omitempty" maxLength:"200" doc:"Public model id; default: the name"`
 	Capabilities []string     `json:"capabilities,omitempty" maxItems:"10" doc:"chat, embeddings; default chat"`
-	Input        []string     `json:"input_modalities,omitempty" maxItems:"10"`
-	Output       []string     `json:"output_modalities,omitempty" maxItems:"10"`
+	Input        []string     `json:"input_modalities,omitempty" maxItems:"10" doc:"Default text"`
+	Output       []string     `json:"output_modalities,omitempty" maxItems:"10" doc:"Default text"`
 	Context      int64        `json:"context,omitempty" minimum:"0" doc:"Tokens"`
 	MaxOutput    int64        `json:"max_output,omitempty" minimum:"0" doc:"Tokens"`
 	Definition   string       `json:"definition,omitempty" doc:"OpenAPI document; default: made from the rest"`
-	Versions     []versionDoc `json:"versions,omitempty" maxItems:"200" doc:"Versions that are not listed stay"`
-	State        string       `json:"state,omitempty" enum:"draft,published,suspended,retired" doc:"Left as it is where not given"`
-	Reason       string       `json:"reason,omitempty" maxLength:"500" doc:"Of a suspension or retirement"`
 }
 
-func (d *productDoc) input() catalog.ProductInput {
-	return catalog.ProductInput{Name: d.Name, Kind: catalog.Kind(d.Kind), Title: d.Title, Description: d.Description, Model: d.Model,
-		Capabilities: words[catalog.Capability](d.Capabilities), Input: words[catalog.Modality](d.Input), Output: words[catalog.Modality](d.Output),
-		Context: d.Context, MaxOutput: d.MaxOutput, Definition: d.Definition}
+func (t *ProductTerms) input(name string) catalog.ProductInput {
+	return catalog.ProductInput{Name: name, Kind: catalog.Kind(t.Kind), Title: t.Title, Description: t.Description, Model: t.Model,
+		Capabilities: words[catalog.Capability](t.Capabilities), Input: words[catalog.Modality](t.Input), Output: words[catalog.Modality](t.Output),
+		Context: t.Context, MaxOutput: t.MaxOutput, Definition: t.Definition}
+}
+
+type productDoc struct {
+	Name         string `json:"name" minLength:"1" maxLength:"63"`
+	Organisation string `json:"organisation" minLength:"1" maxLength:"60" doc:"The provider"`
+	ProductTerms
+	Versions []versionDoc `json:"versions,omitempty" maxItems:"200" doc:"Versions that are not listed stay"`
+	State    string       `json:"state,omitempty" enum:"draft,published,suspended,retired" doc:"Left as it is where not given"`
+	Reason   string       `json:"reason,omitempty" maxLength:"500" doc:"Of a suspension or retirement"`
 }
 
 // words converts between lists of strings of different types.
@@ -150,26 +155,31 @@ func words[T, S ~string](in []S) []T {
 	return out
 }
 
-type planDoc struct {
-	Name            string       `json:"name" minLength:"1" maxLength:"63"`
-	Product         string       `json:"product" minLength:"3" maxLength:"120" example:"acme/chat" doc:"provider/product"`
-	Title           catalog.Text `json:"title,omitzero"`
-	Description     catalog.Text `json:"description,omitzero"`
-	Public          bool         `json:"public,omitempty" doc:"Anyone may see and take it"`
-	AutoSubscribe   bool         `json:"auto_subscribe,omitempty" doc:"The first call subscribes"`
-	CommissionPPM   *int64       `json:"commission_ppm,omitempty" minimum:"0" maximum:"1000000" doc:"The platform's part in millionths; only the operator sets it; left as it is where not given"`
-	Limits          plan.Limits  `json:"limits,omitzero"`
-	Hold            plan.Hold    `json:"hold,omitzero"`
-	Card            *rating.Card `json:"card" doc:"The rate card: docs/cards.md"`
-	Terms           string       `json:"terms,omitempty"`
-	UnpublishedEdit bool         `json:"unpublished_edit,omitempty" doc:"What is stated is not to be published yet, where an earlier version is"`
-	State           string       `json:"state,omitempty" enum:"draft,published,suspended,retired" doc:"Left as it is where not given"`
-	Reason          string       `json:"reason,omitempty" maxLength:"500" doc:"Of a suspension or retirement"`
+// PlanTerms are what a provider states of a plan beside its name.
+type PlanTerms struct {
+	Title         catalog.Text `json:"title,omitzero"`
+	Description   catalog.Text `json:"description,omitzero"`
+	Public        bool         `json:"public,omitempty" doc:"Anyone may see and take it"`
+	AutoSubscribe bool         `json:"auto_subscribe,omitempty" doc:"The first call subscribes; needs public"`
+	CommissionPPM *int64       `json:"commission_ppm,omitempty" minimum:"0" maximum:"1000000" doc:"The platform's part in millionths; only the operator sets it; left as it is where not given"`
+	Limits        plan.Limits  `json:"limits,omitzero"`
+	Hold          plan.Hold    `json:"hold,omitzero"`
+	Card          *rating.Card `json:"card" doc:"The rate card"`
+	Terms         string       `json:"terms,omitempty"`
 }
 
-func (d *planDoc) input() plan.Input {
-	return plan.Input{Name: d.Name, Title: d.Title, Description: d.Description, Public: d.Public, AutoSubscribe: d.AutoSubscribe, Card: d.Card,
-		CommissionPPM: d.CommissionPPM, Limits: d.Limits, Hold: d.Hold, Terms: d.Terms}
+func (t *PlanTerms) input(name string) plan.Input {
+	return plan.Input{Name: name, Title: t.Title, Description: t.Description, Public: t.Public, AutoSubscribe: t.AutoSubscribe, Card: t.Card,
+		CommissionPPM: t.CommissionPPM, Limits: t.Limits, Hold: t.Hold, Terms: t.Terms}
+}
+
+type planDoc struct {
+	Name    string `json:"name" minLength:"1" maxLength:"63"`
+	Product string `json:"product" minLength:"3" maxLength:"120" example:"acme/chat" doc:"provider/product"`
+	PlanTerms
+	UnpublishedEdit bool   `json:"unpublished_edit,omitempty" doc:"What is stated is not to be published yet, where an earlier version is"`
+	State           string `json:"state,omitempty" enum:"draft,published,suspended,retired" doc:"Left as it is where not given"`
+	Reason          string `json:"reason,omitempty" maxLength:"500" doc:"Of a suspension or retirement"`
 }
 
 type subscriptionDoc struct {

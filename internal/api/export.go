@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,11 +53,27 @@ func (s *server) export(ctx context.Context, c *call, in *struct {
 			return nil, err
 		}
 	}
+	x.docs.sort()
 	out := &exportOutput{ContentType: mediaYAML, Body: x.docs}
 	if strings.Contains(c.accept, "json") {
 		out.ContentType = "application/json"
 	}
 	return out, nil
+}
+
+// sort orders documents by name, so that two exports compare.
+func (d *documents) sort() {
+	slices.SortFunc(d.Organisations, func(a, b organisationDoc) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Upstreams, func(a, b upstreamDoc) int {
+		return strings.Compare(a.Organisation+"/"+a.Name, b.Organisation+"/"+b.Name)
+	})
+	slices.SortFunc(d.Products, func(a, b productDoc) int {
+		return strings.Compare(a.Organisation+"/"+a.Name, b.Organisation+"/"+b.Name)
+	})
+	slices.SortFunc(d.Plans, func(a, b planDoc) int { return strings.Compare(a.Product+"/"+a.Name, b.Product+"/"+b.Name) })
+	slices.SortFunc(d.Subscriptions, func(a, b subscriptionDoc) int {
+		return strings.Compare(a.Organisation+" "+a.Plan, b.Organisation+" "+b.Plan)
+	})
 }
 
 // exported lists the organisations to export.
@@ -271,9 +288,10 @@ func upstreamOf(orgName string, u *catalog.Upstream) *upstreamDoc {
 // productOf is a product's document; name gives the names of upstreams. Withdrawn versions are left out.
 func productOf(orgName string, p *catalog.Product, name func(id string) (string, error)) (*productDoc, error) {
 	in := p.Stated()
-	d := &productDoc{Name: p.Name, Organisation: orgName, Kind: string(p.Kind), Title: p.Title, Description: p.Description, Model: p.Model,
+	d := &productDoc{Name: p.Name, Organisation: orgName, State: string(p.State), Reason: p.Reason, ProductTerms: ProductTerms{
+		Kind: string(p.Kind), Title: p.Title, Description: p.Description, Model: p.Model,
 		Capabilities: words[string](in.Capabilities), Input: words[string](in.Input), Output: words[string](in.Output), Context: p.Context,
-		MaxOutput: p.MaxOutput, Definition: in.Definition, State: string(p.State), Reason: p.Reason}
+		MaxOutput: p.MaxOutput, Definition: in.Definition}}
 	for _, v := range p.Versions {
 		if v.Release == catalog.Withdrawn {
 			continue
@@ -293,10 +311,13 @@ func productOf(orgName string, p *catalog.Product, name func(id string) (string,
 }
 
 func planOf(product string, x *plan.Plan) *planDoc {
-	in := x.Stated()
-	return &planDoc{Name: x.Name, Product: product, Title: x.Title, Description: x.Description, Public: x.Public, AutoSubscribe: x.AutoSubscribe,
-		CommissionPPM: x.CommissionPPM, Limits: x.Limits, Hold: x.Hold, Card: in.Card, Terms: x.Terms,
-		UnpublishedEdit: x.State == catalog.Published && x.Pending(), State: string(x.State), Reason: x.Reason}
+	return &planDoc{Name: x.Name, Product: product, PlanTerms: planTerms(x), UnpublishedEdit: x.State == catalog.Published && x.Pending(),
+		State: string(x.State), Reason: x.Reason}
+}
+
+func planTerms(x *plan.Plan) PlanTerms {
+	return PlanTerms{Title: x.Title, Description: x.Description, Public: x.Public, AutoSubscribe: x.AutoSubscribe,
+		CommissionPPM: x.CommissionPPM, Limits: x.Limits, Hold: x.Hold, Card: x.Card, Terms: x.Terms}
 }
 
 func subscriptionOf(orgName, ref string, v *plan.Subscription) *subscriptionDoc {

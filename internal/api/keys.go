@@ -297,7 +297,7 @@ func overKey(c *call, k auth.Key) error {
 func (s *server) rotateKey(tx *db.Tx, c *call, in *struct {
 	InKey
 	IfMatch
-	Body struct {
+	Body *struct {
 		Overlap string `json:"overlap,omitempty" maxLength:"20" example:"24h" doc:"How long the secrets before go on working; default 0"`
 	} `nameHint:"Rotation"`
 }) (*object[newKeyView], error) {
@@ -313,7 +313,7 @@ func (s *server) rotateKey(tx *db.Tx, c *call, in *struct {
 		return nil, err
 	}
 	var overlap time.Duration
-	if in.Body.Overlap != "" {
+	if in.Body != nil && in.Body.Overlap != "" {
 		if overlap, err = time.ParseDuration(in.Body.Overlap); err != nil {
 			return nil, problem.New(problem.Unprocessable, "api.duration", "%q is not a duration like 24h or 30m", clip(in.Body.Overlap)).
 				WithField("overlap", "must be a duration like 24h")

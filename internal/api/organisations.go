@@ -57,7 +57,7 @@ type editOrganisation struct {
 type stateOfOrganisation struct {
 	InOrg
 	IfMatch
-	Body reason
+	Body *reason
 }
 
 func (s *server) organisations() {
@@ -77,13 +77,13 @@ func (s *server) organisations() {
 	change(s, route("suspend-organisation", "POST /organisations/{org}/suspend", "Suspend an organisation: its keys are refused", tagged("organisations")),
 		func(tx *db.Tx, c *call, in *stateOfOrganisation) (*object[organisationView], error) {
 			return setOrganisation(tx, c, in, "org.suspend", func(id string, rev int64) (org.Org, error) {
-				return s.Orgs.SuspendTx(tx, c.actor, id, in.Body.Reason, rev)
+				return s.Orgs.SuspendTx(tx, c.actor, id, in.Body.text(), rev)
 			})
 		})
 	change(s, route("resume-organisation", "POST /organisations/{org}/resume", "End an organisation's suspension", tagged("organisations")),
 		func(tx *db.Tx, c *call, in *stateOfOrganisation) (*object[organisationView], error) {
 			return setOrganisation(tx, c, in, "org.resume", func(id string, rev int64) (org.Org, error) {
-				return s.Orgs.ResumeTx(tx, c.actor, id, in.Body.Reason, rev)
+				return s.Orgs.ResumeTx(tx, c.actor, id, in.Body.text(), rev)
 			})
 		})
 }

@@ -191,11 +191,7 @@ func once[I, O any](s *server, tx *db.Tx, c *call, in *I, fn func(*db.Tx, *call,
 // organisation finds the organisation that a path names, by name or id, and checks that the caller may
 // do the action there. One that the caller may not even see is not found.
 func organisation(tx *db.Tx, c *call, ref string, action auth.Action) (org.Org, error) {
-	find := org.ByNameTx
-	if strings.HasPrefix(ref, "org_") {
-		find = org.GetTx
-	}
-	o, err := find(tx, ref)
+	o, err := findOrg(tx, ref)
 	switch {
 	case problem.Is(err, problem.NotFound) || err == nil && !auth.Can(c.principal, "org.read", o.ID):
 		return o, problem.New(problem.NotFound, "api.no_organisation", "there is no organisation %q that your key may see", clip(ref))
@@ -203,6 +199,14 @@ func organisation(tx *db.Tx, c *call, ref string, action auth.Action) (org.Org, 
 		return o, err
 	}
 	return o, auth.Permit(c.principal, action, o.ID)
+}
+
+// findOrg finds an organisation by name or id.
+func findOrg(tx *db.Tx, ref string) (org.Org, error) {
+	if strings.HasPrefix(ref, "org_") { // no name has an underscore
+		return org.GetTx(tx, ref)
+	}
+	return org.ByNameTx(tx, ref)
 }
 
 // at is [organisation] in a transaction of its own.
@@ -219,6 +223,14 @@ type InOrg struct {
 // reason is the body of a suspension and the like.
 type reason struct {
 	Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why: it is recorded, and shown to whom it concerns"`
+}
+
+// text is the reason given, if any.
+func (r *reason) text() string {
+	if r == nil {
+		return ""
+	}
+	return r.Reason
 }
 
 func clip(s string) string {
@@ -270,6 +282,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Plan" + name
 	case room == "settle":
 		return "Ledger" + name
+	case room == "audit":
+		return "Audit" + name
 	}
 	return strings.TrimSuffix(name, "View")
 }
