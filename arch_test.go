@@ -80,6 +80,7 @@ engine/sandbox   engine
 
 gateway          edge        auth cache catalog db egress guard job llm meter money plan quota rating receipt route settle spool telemetry
 api              edge        auth audit billing cache catalog certify db desk engine/* guard idem job ledger market meter money notify org payout plan quota rating receipt record route secret settle spool telemetry watch
+web              edge        catalog money plan rating
 `)
 
 // noNet are packages of the standard library that pure rules do not touch, nor the gateway, whose
@@ -119,7 +120,7 @@ func parseTable(text string) map[string]line {
 	return table
 }
 
-// checkRooms reads the imports below internal/ and cmd/ and returns what the table does not allow.
+// checkRooms reads the imports below internal/, cmd/ and web/ and returns what the table does not allow.
 // Test files may import any room.
 func checkRooms(t *testing.T, tree fs.FS) []string {
 	t.Helper()
@@ -129,7 +130,7 @@ func checkRooms(t *testing.T, tree fs.FS) []string {
 			return err
 		}
 		if e.IsDir() {
-			if path != "." && !under(path, "internal") && !under(path, "cmd") || e.Name() == "testdata" {
+			if path != "." && !under(path, "internal") && !under(path, "cmd") && !under(path, "web") || e.Name() == "testdata" {
 				return fs.SkipDir
 			}
 			return nil
@@ -194,6 +195,9 @@ func checkFile(path string, file *ast.File) (faults []string) {
 			faults = append(faults, fmt.Sprintf("%s must not import %s", from, imported))
 		}
 		rest, ours := strings.CutPrefix(imported, module+"/internal/")
+		if imported == module+"/web" { // the room that is not below internal/
+			rest, ours = "web", true
+		}
 		if !ours {
 			continue
 		}
@@ -258,6 +262,7 @@ func TestRoomsCatchesFaults(t *testing.T) {
 		"internal/rating/deep/below/x.go":    file("~money", "~rating"),
 		"internal/engine/assist/assist.go":   file("~engine/text", "~llm"),
 		"internal/api/api.go":                file("~engine/vision", "~org"),
+		"web/web.go":                         file("net/http", "~plan"),
 		"internal/kv/kvtest/suite.go":        file("testing", "~kv"),
 		"internal/org/testdata/broken/no.go": {Data: []byte("this is not Go")},
 	}
@@ -280,6 +285,8 @@ func TestRoomsCatchesFaults(t *testing.T) {
 		{"pure on the network", "internal/llm/openai/x.go", "llm must not import net/http", file("net/http")},
 		{"server in the gateway", "internal/gateway/x.go", "gateway must not import net/http", file("net/http")},
 		{"test help in the product", "internal/org/x.go", "internal/org/x.go imports db/dbtest, which is for tests", file("~db/dbtest")},
+		{"SQL in the pages", "web/x.go", "web must not import db", file("~db")},
+		{"edge to the pages", "internal/api/x.go", "api must not import web", file(module + "/web")},
 		{"command past the server", "cmd/tollgate/x.go", "cmd must not import org", file("~org")},
 		{"SQL in the gateway", "internal/gateway/x.go", "internal/gateway/x.go uses db.Tx",
 			&fstest.MapFile{Data: []byte("package p\nimport \"" + module + "/internal/db\"\nvar id db.UUID\nfunc f(*db.Tx) {}")}},

@@ -5,11 +5,15 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/gateway/front"
+	"github.com/tollgate-io/tollgate/internal/org"
+	"github.com/tollgate-io/tollgate/web"
 )
 
 // Handler serves everything that the process's roles say.
@@ -25,8 +29,23 @@ func (a *App) Handler() http.Handler {
 	}
 	if a.Config.Has("api") {
 		mux.Handle("/api/", a.API)
+		mux.Handle("/", a.pages())
 	}
 	return mux
+}
+
+// pages are what a browser sees.
+func (a *App) pages() http.Handler {
+	_, err := os.Stat(filepath.Join(a.Config.Data, "demo.env"))
+	return web.New(web.Options{Book: a.Book, PublicURL: a.Config.PublicURL, Version: Version, Demo: err == nil, Log: a.Log,
+		Definition: func(ctx context.Context, product string) (string, error) {
+			text, _, err := a.Catalog.Definition(ctx, product)
+			return text, err
+		},
+		SetUp: func(ctx context.Context) (set bool, err error) {
+			err = a.DB.View(ctx, func(tx *db.Tx) error { set, err = org.HasOperator(tx, false); return err })
+			return set, err
+		}})
 }
 
 func reply(w http.ResponseWriter, status int, v any) {
