@@ -70,6 +70,7 @@ type App struct {
 	Metrics  *telemetry.Metrics
 	Lines    *telemetry.Lines
 	Tracer   *telemetry.Tracer
+	models   *modelWatch
 	requests io.Closer
 
 	stopBook context.CancelFunc
@@ -257,6 +258,7 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 		Ledger: a.Ledger, Meter: a.Meter, Audit: a.Audit, Idem: a.Idem, Recording: a.Record, HTTP: a.Egress.HTTP(),
 		Remote: func(r *http.Request) netip.Addr { return front.ClientIP(r, trusted) },
 		Log:    a.Log, PublicURL: c.PublicURL, Version: Version})
+	a.models = newModelWatch(a)
 	a.Jobs = job.New(a.DB, clock.System{}, a.Log)
 	a.addJobs()
 	a.Audit.Start()
@@ -275,6 +277,9 @@ func (a *App) addJobs() {
 		n, err := a.Ledger.Seal(ctx)
 		return n > 0, err
 	}})
+	if every := *a.Config.Upstream.WatchModels; every > 0 {
+		a.Jobs.Add(job.Loop{Name: "upstream-models", Every: every, Leader: true, Run: a.models.look})
+	}
 	a.Jobs.Add(job.Loop{Name: "recorded-content", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return a.Record.Sweep(ctx)
 	}})

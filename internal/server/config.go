@@ -40,6 +40,7 @@ type Config struct {
 	SealerKey      string   `yaml:"sealer_key"`      // file; default DATA/sealer.key
 
 	Durability string        `yaml:"durability"` // standard or strict: whether a call waits for the disk; default standard
+	Upstream   Upstream      `yaml:"upstream"`
 	Lease      Lease         `yaml:"lease"`
 	Settle     Settle        `yaml:"settle"`
 	Log        Log           `yaml:"log"`
@@ -57,6 +58,11 @@ type TLS struct {
 	Domains   []string `yaml:"domains"`   // ACME: for which names
 	Email     string   `yaml:"email"`     // ACME: contact
 	Directory string   `yaml:"directory"` // ACME: the authority's URL; default Let's Encrypt
+}
+
+// Upstream says how upstreams are looked after.
+type Upstream struct {
+	WatchModels *time.Duration `yaml:"watch_models"` // between looks at their model lists; 0 for none; default 10 min
 }
 
 // Lease tunes the credit that a node borrows.
@@ -143,6 +149,10 @@ func (c *Config) Complete() error {
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second
 	}
+	if c.Upstream.WatchModels == nil {
+		d := 10 * time.Minute
+		c.Upstream.WatchModels = &d
+	}
 	if c.Metrics.Networks == nil {
 		c.Metrics.Networks = []string{"loopback"}
 	}
@@ -202,6 +212,9 @@ func (c *Config) check() error {
 	}
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return invalid("public_url must be an http or https URL, not %q", c.PublicURL)
+	}
+	if d := *c.Upstream.WatchModels; d != 0 && d < time.Second {
+		return invalid("upstream.watch_models must be 0 or at least one second")
 	}
 	if c.Pprof != "" {
 		ap, err := netip.ParseAddrPort(c.Pprof)

@@ -2,9 +2,13 @@ package server
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 )
@@ -85,4 +89,53 @@ func TestRecording(t *testing.T) {
 			t.Error("the metric of dropped recordings is missing")
 		}
 	})
+}
+
+func TestModelListIsWatched(t *testing.T) {
+	var list atomic.Pointer[string]
+	set := func(s string) { list.Store(&s) }
+	set(`{"data":[{"id":"kept"},{"id":"leaving"}]}`)
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/models" && r.Header.Get("Authorization") == "Bearer upstream-key" {
+			io.WriteString(w, *list.Load())
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer up.Close()
+	every := time.Second
+	x := startApp(t, func(c *Config) { c.Upstream.WatchModels = &every })
+	x.manage(201, "PROVIDER", "POST", "/organisations/demo-provider/upstreams", `{"name":"watched","url":"`+up.URL+`/v1","credentials":[{"name":"main","secret":"upstream-key"}]}`)
+	price, err := card()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.sellAt("watched-product", "watched", "leaving", price)
+	models := func() []any {
+		return x.manage(200, "PROVIDER", "GET", "/organisations/demo-provider/upstreams/watched/models", "")["items"].([]any)
+	}
+	waitFor(t, "the list to be read", func() bool { return len(models()) == 2 })
+	gauge := func(v string) func() bool {
+		return func() bool {
+			return strings.Contains(string(x.get("/metrics", "").body), "\ntollgate_targets_without_model "+v+"\n")
+		}
+	}
+	set(`{"data":[{"id":"kept"},{"id":"new"}]}`)
+	waitFor(t, "the loss to be seen", gauge("1"))
+	if got := models(); len(got) != 3 || got[1].(map[string]any)["model"] != "leaving" || got[1].(map[string]any)["gone"] == nil {
+		t.Errorf("%v", got)
+	}
+	set(`not a list`)
+	waitFor(t, "a list that cannot be read", func() bool {
+		x.App.models.mu.Lock()
+		defer x.App.models.mu.Unlock()
+		for _, failed := range x.App.models.failed {
+			if failed {
+				return true
+			}
+		}
+		return false
+	})
+	set(`{"data":[{"id":"leaving"}]}`)
+	waitFor(t, "the model to come back", gauge("0"))
 }

@@ -17,6 +17,12 @@ func twoTargets(first, second string) []catalog.TargetInput {
 // key of the demo's consumer.
 func (x *testApp) sell(name string, card *rating.Card) string {
 	x.t.Helper()
+	return x.sellAt(name, "upstream", "fake", card)
+}
+
+// sellAt is sell with a choice of the upstream and its model.
+func (x *testApp) sellAt(name, upstream, model string, card *rating.Card) string {
+	x.t.Helper()
 	err := x.DB.Update(x.t.Context(), func(tx *db.Tx) error {
 		o, err := org.ByNameTx(tx, demoProvider)
 		if err != nil {
@@ -26,7 +32,7 @@ func (x *testApp) sell(name string, card *rating.Card) string {
 		if err != nil {
 			return err
 		}
-		if p, err = x.Catalog.CreateVersionTx(tx, demoActor, p.ID, p.Revision, catalog.VersionInput{Name: "v1", Targets: []catalog.TargetInput{{Upstream: "upstream", UpstreamModel: "fake"}}}); err != nil {
+		if p, err = x.Catalog.CreateVersionTx(tx, demoActor, p.ID, p.Revision, catalog.VersionInput{Name: "v1", Targets: []catalog.TargetInput{{Upstream: upstream, UpstreamModel: model}}}); err != nil {
 			return err
 		}
 		if p, err = x.Catalog.SetReleaseTx(tx, demoActor, p.ID, p.Revision, []catalog.ReleaseInput{{Version: "v1", Release: catalog.Stable, Share: 100}}); err != nil {
