@@ -25,6 +25,7 @@ type kind struct {
 	body   string
 	leave  time.Duration // the client hangs up after so long
 	chunks int           // the client hangs up after so many events of a stream
+	breaks bool          // the upstream breaks off its answer
 	refuse bool          // it is refused before anything is spent
 	key    string        // instead of the load's
 }
@@ -58,8 +59,8 @@ var mixed = []kind{
 	{name: "stream without [DONE]", weight: 3, path: chatPath, body: chat("fake-no-done", 64, withUsage)},
 	{name: "upstream refuses", weight: 3, path: chatPath, body: chat("fake-400", 64, "")},
 	{name: "upstream fails", weight: 3, path: chatPath, body: chat("fake-500", 64, "")},
-	{name: "upstream breaks off", weight: 3, path: chatPath, body: chat("fake-broken", 64, withUsage)},
-	{name: "upstream sends an error event", weight: 3, path: chatPath, body: chat("fake-error-event", 64, withUsage)},
+	{name: "upstream breaks off", weight: 3, path: chatPath, body: chat("fake-broken", 64, withUsage), breaks: true},
+	{name: "upstream sends an error event", weight: 3, path: chatPath, body: chat("fake-error-event", 64, withUsage), breaks: true},
 	{name: "upstream sends too little", weight: 3, path: chatPath, body: chat("fake-truncated", 64, "")},
 	{name: "client leaves a stream", weight: 8, path: chatPath, body: chat("fake-long", 64, withUsage), chunks: 8},
 	{name: "client leaves before the answer", weight: 5, path: chatPath, body: chat("fake-slow", 64, ""), leave: 50 * time.Millisecond},
@@ -93,6 +94,7 @@ type load struct {
 	notes []note        // guarded by mu
 
 	answered atomic.Int64
+	begun    func() // when the headers of an answer came; may be nil
 	running  sync.WaitGroup
 	stop     context.CancelFunc
 }
@@ -140,7 +142,11 @@ func (l *load) start(n int) {
 					return
 				case <-open:
 				}
-				l.keep(l.call(base, l.pick()))
+				n := l.call(base, l.pick())
+				l.keep(n)
+				if n.status != 200 {
+					pause(ctx, 5*time.Millisecond) // a refusal is quick: not to do nothing but that
+				}
 			}
 		})
 	}
@@ -208,6 +214,9 @@ func (l *load) call(base string, k *kind) note {
 	}
 	defer resp.Body.Close()
 	n.status, n.id = resp.StatusCode, resp.Header.Get("X-Request-Id")
+	if l.begun != nil {
+		l.begun()
+	}
 	if n.id == "" {
 		n.fault = "an answer without X-Request-Id"
 	}

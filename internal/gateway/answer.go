@@ -51,7 +51,7 @@ func (c *Call) receive() (route.Outcome, time.Duration, error) {
 		case err == io.EOF:
 			return c.endOfStream()
 		case problem.Is(err, problem.ClientGone):
-			return route.Gone, 0, c.gone()
+			return route.Gone, 0, c.cancelled()
 		case c.closed:
 			return route.Success, 0, nil // the client has its whole answer already
 		case c.started:
@@ -305,6 +305,18 @@ func (c *Call) goneBecause(err error) error {
 	return errClientGone.Because(err)
 }
 
+// cancelled ends a call that the front cancelled: its client left, or this gateway stops. In the second case, with
+// nothing sent, the client gets a proper refusal from forward.
+func (c *Call) cancelled() error {
+	if !c.g.breaking.Load() {
+		return c.gone()
+	}
+	if c.started && !c.closed {
+		c.breakOff(errDraining, spool.Interrupted)
+	}
+	return errDraining
+}
+
 // gone charges what was delivered to a client that left.
 func (c *Call) gone() error {
 	c.ev.Err, c.ev.Outcome, c.ev.Status, c.rec.Status = errClientGone, telemetry.ClientGone, 499, 499
@@ -384,7 +396,7 @@ func (w *builtinWriter) Header(status int, contentType string) {
 func (w *builtinWriter) Write(b []byte) error {
 	if w.c.Cancel.Cancelled() {
 		if !w.c.closed {
-			return w.c.gone()
+			return w.c.cancelled()
 		}
 		return errClientGone
 	}

@@ -46,6 +46,9 @@ func (c *Call) forward() error {
 			return nil
 		}
 		if problem.Is(err, problem.ClientGone) || c.Cancel.Cancelled() {
+			if c.g.breaking.Load() {
+				return errDraining
+			}
 			return errClientGone
 		}
 		var final *finalError

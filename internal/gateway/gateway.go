@@ -83,6 +83,7 @@ type Gateway struct {
 	counter  tokens.Counter
 	pool     sync.Pool
 	draining atomic.Bool
+	breaking atomic.Bool
 
 	mu        sync.Mutex
 	upstreams map[string]*upstream // guarded by mu; by upstream id
@@ -126,6 +127,13 @@ func (g *Gateway) Start() {
 
 // Drain makes new calls be refused with 503, so that load balancers turn away.
 func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Break makes calls that are cancelled from now on be broken off as the gateway's doing, not their clients': a client
+// is told that this gateway stops, and charged for what it was given. The front cancels the calls.
+func (g *Gateway) Break() {
+	g.draining.Store(true)
+	g.breaking.Store(true)
+}
 
 // Stop ends the gateway's goroutine. Calls in flight must have ended. Twice is fine.
 func (g *Gateway) Stop() {

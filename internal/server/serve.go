@@ -126,7 +126,7 @@ func (a *App) Run(ctx context.Context, ready func() error) error {
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Config.Drain)
 	defer cancel()
 	if e := srv.Shutdown(stopCtx); e != nil {
-		srv.Close() // calls that would not end are settled as what they delivered
+		err = errors.Join(err, a.breakOff(srv))
 	}
 	if profile != nil {
 		profile.Close()
@@ -134,6 +134,24 @@ func (a *App) Run(ctx context.Context, ready func() error) error {
 	last, cancel2 := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel2()
 	return errors.Join(err, a.Stop(last))
+}
+
+// breakOff ends the calls that did not end within the drain time: their clients are told, and what they were given is
+// charged. A client that does not even take that loses its connection.
+func (a *App) breakOff(srv *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	told := a.Front.Break(ctx)
+	srv.Close()
+	if told == nil {
+		return nil
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := a.Front.Break(ctx); err != nil {
+		return fmt.Errorf("calls did not end: %w", err)
+	}
+	return nil
 }
 
 // httpServer builds the server and wraps the listener: watched below, TLS above.

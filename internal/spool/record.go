@@ -20,13 +20,13 @@ const (
 // Outcome says how a request ended.
 type Outcome uint8
 
-// The outcomes. Interrupted is given by recovery to an OPEN that has no CLOSE.
+// The outcomes. Interrupted is also given by recovery to an OPEN that has no CLOSE.
 const (
 	Completed    Outcome = 1 // the whole answer was delivered
 	ClientGone   Outcome = 2 // the client left; what was delivered is charged
 	UpstreamLost Outcome = 3 // the upstream broke off or failed
 	Cut          Outcome = 4 // stopped at the hold
-	Interrupted  Outcome = 5 // the process died
+	Interrupted  Outcome = 5 // the process died, or stopped before the answer was complete
 	Failed       Outcome = 6 // no usable answer; nothing is charged
 )
 

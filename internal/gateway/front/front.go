@@ -40,6 +40,7 @@ type Front struct {
 	mux   *http.ServeMux
 	mu    sync.Mutex
 	conns map[*conn]struct{} // guarded by mu
+	calls atomic.Int64       // under way
 	stop  chan struct{}
 	once  sync.Once
 	wg    sync.WaitGroup
@@ -70,6 +71,27 @@ func New(o Options) *Front {
 func (f *Front) Close() {
 	f.once.Do(func() { close(f.stop) })
 	f.wg.Wait()
+}
+
+// Break cancels the calls under way, whose clients are told that the gateway stops, and returns when none is left or
+// ctx ends. Connections over HTTP/2 must be closed for their calls to end.
+func (f *Front) Break(ctx context.Context) error {
+	f.o.Gateway.Break()
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for f.calls.Load() > 0 {
+		f.mu.Lock()
+		for c := range f.conns {
+			c.cut()
+		}
+		f.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return nil
 }
 
 // ServeHTTP serves /v1/.
@@ -114,8 +136,15 @@ func (l *listener) Accept() (net.Conn, error) {
 // left runs when the client hung up. The lock keeps it from cancelling the call after the one it was for.
 func (c *conn) left() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.gone = true
+	c.mu.Unlock()
+	c.cut()
+}
+
+// cut cancels the call under way.
+func (c *conn) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.cancel != nil {
 		c.cancel.Cancel()
 	}
@@ -212,6 +241,8 @@ func (x *exchange) Abort() { x.abort = true }
 
 // call runs one request through the gateway.
 func (f *Front) call(w http.ResponseWriter, r *http.Request, serve func(*gateway.Call)) {
+	f.calls.Add(1)
+	defer f.calls.Add(-1)
 	x := exchanges.Get().(*exchange)
 	x.w, x.h, x.n, x.abort = w, w.Header(), 0, false
 	c := f.o.Gateway.Call()
