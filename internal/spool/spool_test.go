@@ -189,8 +189,16 @@ func TestSegmentStaysWhileAnOpenInItRuns(t *testing.T) {
 	}
 }
 
-// crash abandons s as a killed process would: nothing is flushed or closed but the lock.
-func crash(s *Spool) { s.lock.Close() }
+// crash abandons s as a killed process would: nothing is flushed or closed but the lock. A segment that is being made
+// is waited for, since the dead make none.
+func crash(s *Spool) {
+	s.mu.Lock()
+	for s.making {
+		s.spareCond.Wait()
+	}
+	s.mu.Unlock()
+	s.lock.Close()
+}
 
 func TestRecoveryGivesClosesThenInterrupted(t *testing.T) {
 	dir := t.TempDir()
