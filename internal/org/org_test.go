@@ -300,14 +300,18 @@ func TestUsers(t *testing.T) {
 func TestSettings(t *testing.T) {
 	dbtest.Each(t, sets, func(t *testing.T, d *db.DB) {
 		s, ctx := New(d), t.Context()
-		if on, err := s.AutoSubscribe(ctx); err != nil || !on {
+		auto := func() (on bool, err error) {
+			err = d.View(ctx, func(tx *db.Tx) error { on, err = AutoSubscribeTx(tx); return err })
+			return on, err
+		}
+		if on, err := auto(); err != nil || !on {
 			t.Fatal(on, err)
 		}
 		st, err := s.PutSetting(ctx, by, SettingAutoSubscribe, []byte(" false "), 0)
 		if err != nil || st.Version != 1 {
 			t.Fatal(st, err)
 		}
-		if on, err := s.AutoSubscribe(ctx); err != nil || on {
+		if on, err := auto(); err != nil || on {
 			t.Fatal(on, err)
 		}
 		_, err = s.PutSetting(ctx, by, SettingAutoSubscribe, []byte("true"), 9)

@@ -179,9 +179,9 @@ func PutSettingTx(tx *db.Tx, by audit.Actor, name string, value json.RawMessage,
 	return st, audit.Record(tx, audit.Entry{Actor: by, Action: "settings.write", Object: name, Before: before, After: st})
 }
 
-// AutoSubscribe tells whether the first call to a public pay-per-use plan subscribes to it.
-func (s *Store) AutoSubscribe(ctx context.Context) (bool, error) {
-	st, err := s.GetSetting(ctx, SettingAutoSubscribe)
+// AutoSubscribeTx tells whether the first call to a public pay-per-use plan subscribes to it.
+func AutoSubscribeTx(tx *db.Tx) (bool, error) {
+	st, err := GetSettingTx(tx, SettingAutoSubscribe)
 	if err != nil {
 		return false, err
 	}

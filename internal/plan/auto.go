@@ -7,6 +7,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/audit"
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -83,7 +84,11 @@ func (s *Store) autoSubscribeTx(tx *db.Tx, orgID, planID string) error {
 		return err
 	}
 	refused := problem.New(problem.Forbidden, "plan.not_subscribed", "your organisation is not subscribed to %q", product.Model)
-	if !p.AutoSubscribe {
+	allowed, err := org.AutoSubscribeTx(tx)
+	if err != nil {
+		return err
+	}
+	if !allowed || !p.AutoSubscribe {
 		return refused
 	}
 	sub, err := s.subscribe(tx, audit.System("first call"), orgID, SubscribeInput{PlanID: planID}, true)

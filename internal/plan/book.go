@@ -16,8 +16,6 @@ import (
 
 // BookOptions configure a [Book]. The zero value works.
 type BookOptions struct {
-	// NoAutoSubscribe: the operator does not let a first call subscribe.
-	NoAutoSubscribe bool
 	// Every is how often other processes' changes are looked for; default 1 s.
 	Every time.Duration
 	Clock clock.Clock
@@ -40,6 +38,7 @@ type Book struct {
 	served   uint64        // tickets covered by a finished refresh
 	last     error         // of the last refresh
 	subRev   int64
+	auto     atomic.Bool // the operator lets a first call subscribe
 	zones    map[string]*time.Location
 	checked  atomic.Int64 // µs of the last refresh that succeeded
 	onChange []func(*catalog.Snapshot)
@@ -137,7 +136,11 @@ func (b *Book) look(ctx context.Context) error {
 	now := b.o.Clock.Now()
 	var next *Snapshot
 	var rows []subRow
+	var auto bool
 	err := b.db.View(ctx, func(tx *db.Tx) (err error) {
+		if auto, err = org.AutoSubscribeTx(tx); err != nil {
+			return err
+		}
 		if next, err = load(tx, b.store.catalog, old); err != nil {
 			return err
 		}
@@ -147,6 +150,7 @@ func (b *Book) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.auto.Store(auto)
 	if next != old {
 		if old == nil || next.Catalog != old.Catalog {
 			for _, fn := range b.onChange {

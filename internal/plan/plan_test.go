@@ -133,9 +133,11 @@ func TestFirstCallSubscribes(t *testing.T) {
 		_, err = b.Resolve(orgUUID(shop), []byte("other"))
 		refused(w, err, problem.NotFound, "plan.model_unknown")
 
-		off := w.book(BookOptions{NoAutoSubscribe: true})
 		other := w.org("other", org.Consumer)
-		_, err = off.Resolve(orgUUID(other), []byte("small-1"))
+		must(w.orgs.PutSetting(w.ctx, w.who, org.SettingAutoSubscribe, []byte("false"), 0))
+		refused(w, b.AutoSubscribe(w.ctx, other, needs.PlanID), problem.Forbidden, "plan.not_subscribed") // before the book has heard
+		check(b.Refresh(w.ctx))
+		_, err = b.Resolve(orgUUID(other), []byte("small-1"))
 		if refused(w, err, problem.Forbidden, "plan.not_subscribed"); errors.As(err, &needs) {
 			w.Fatal("the operator does not allow it")
 		}

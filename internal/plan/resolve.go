@@ -203,7 +203,7 @@ func (b *Book) unsubscribed(snap *Snapshot, acct *account, p *catalog.Product) e
 	}
 	refused := problem.New(problem.Forbidden, "plan.not_subscribed", "your organisation is not subscribed to %q", snap.full(p))
 	of := snap.sales[p.UUID]
-	if b.o.NoAutoSubscribe || of == nil || of.auto == nil {
+	if !b.auto.Load() || of == nil || of.auto == nil {
 		return refused
 	}
 	if acct != nil {

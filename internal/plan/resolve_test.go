@@ -200,6 +200,7 @@ func (s *sim) stranger(p *simProduct) string {
 // book makes a Book of the model without a database.
 func (s *sim) book() *Book {
 	b := &Book{zones: map[string]*time.Location{}}
+	b.auto.Store(true)
 	for i := range b.shards {
 		b.shards[i].accounts, b.shards[i].subs = map[db.UUID]*account{}, map[db.UUID]*sub{}
 	}

@@ -143,11 +143,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	a.Audit = audit.New(a.DB, a.Log)
 	a.Idem = idem.NewStore(a.Sealer)
 	a.Record = record.New(a.DB, a.Sealer)
-	auto, err := a.Orgs.AutoSubscribe(ctx)
-	if err != nil {
-		return err
-	}
-	if a.Book, err = plan.NewBook(ctx, a.DB, a.Plans, a.Orgs, plan.BookOptions{NoAutoSubscribe: !auto}); err != nil {
+	if a.Book, err = plan.NewBook(ctx, a.DB, a.Plans, a.Orgs, plan.BookOptions{}); err != nil {
 		return err
 	}
 	a.Dir = auth.NewDirectory(a.DB, a.Orgs, a.Keys, clock.System{}, a.Log)

@@ -139,3 +139,31 @@ func TestModelListIsWatched(t *testing.T) {
 	set(`{"data":[{"id":"leaving"}]}`)
 	waitFor(t, "the model to come back", gauge("0"))
 }
+
+// TestSettingsTakeEffect: what the operator sets holds for calls within two seconds, without a restart.
+func TestSettingsTakeEffect(t *testing.T) {
+	x := startApp(t, nil)
+	price, err := card()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.sell("first", price)
+	key := x.sell("second", price)
+	call := func(model string) int {
+		return x.post("/v1/chat/completions", key, `{"model":"`+model+`","messages":[]}`).status
+	}
+	set := func(on string) {
+		x.manage(200, "OPERATOR", "PATCH", "/settings", `{"auto_subscribe":`+on+`}`)
+	}
+	set("false")
+	within := time.Now().Add(2 * time.Second)
+	waitFor(t, "first calls to be refused", func() bool { return call("first") == 403 })
+	set("true")
+	waitFor(t, "first calls to subscribe", func() bool { return call("second") == 200 })
+	if late := time.Since(within); late > 2*time.Second {
+		t.Errorf("the settings took effect %v late", late)
+	}
+	if got := call("first"); got != 200 {
+		t.Errorf("%d", got)
+	}
+}
