@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -170,20 +169,6 @@ func (d *Demo) Call(method, path, token string, in, out any) {
 	if err != nil {
 		d.t.Fatalf("%s %s: %v\n%s", method, path, err, answer)
 	}
-}
-
-// Run runs a command of the product's with the demo's address and a token of demo.env, and returns what it
-// printed on its standard output.
-func (d *Demo) Run(token string, args ...string) (string, error) {
-	cmd := exec.Command(d.Binary, args...)
-	cmd.Env = append(os.Environ(), "TOLLGATE_URL="+d.URL, "TOLLGATE_TOKEN="+d.Env[token])
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("tollgate %s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.Bytes())
-	}
-	return string(out), err
 }
 
 func freeAddr(t testing.TB) string {
