@@ -5,7 +5,7 @@
 // who note what they received, and [check] compares their notes with the database. The same check must
 // catch a settlement that is deliberately wrong: control_test.go.
 //
-// With TOLLGATE_NIGHTLY=1 there are more kills. Everything runs on loopback and is stopped at the end.
+// With TOLLGATE_NIGHTLY=1 there are more kills, and the product is built with the race detector. Everything runs on loopback and is stopped at the end.
 package crash
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,9 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "tollgate")
 	build := exec.Command("go", "build", "-o", binary, "github.com/tollgate-io/tollgate/cmd/tollgate")
+	if nightly() { // slower, and it sees more: see node.look
+		build.Args = slices.Insert(build.Args, 2, "-race")
+	}
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "the product does not build:", err)

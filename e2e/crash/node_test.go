@@ -72,6 +72,20 @@ func (n *node) up() {
 	})
 }
 
+// look searches what the node printed for what must never happen.
+func (n *node) look() {
+	n.t.Helper()
+	data, err := os.ReadFile(n.log)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.t.Error(err)
+	}
+	for _, bad := range []string{"panic", "fatal error", "DATA RACE", "in suspense"} {
+		if i := bytes.Index(data, []byte(bad)); i >= 0 {
+			n.t.Errorf("a process printed:\n%s", data[max(i-500, 0):min(i+6000, len(data))])
+		}
+	}
+}
+
 // kill is kill -9.
 func (n *node) kill() {
 	if n.cmd == nil {
@@ -161,7 +175,10 @@ func (w *world) node(c config) *node {
 	}
 	n.args = []string{binary, "serve", "-config", file}
 	n.env = []string{"CRASH_DATABASE=" + w.dsn} // it has a password: not for the list of processes
-	w.t.Cleanup(n.kill)
+	w.t.Cleanup(func() {
+		n.kill()
+		n.look()
+	})
 	return n
 }
 

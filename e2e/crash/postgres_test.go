@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,4 +151,59 @@ func TestPostgresAway(t *testing.T) {
 		t.Errorf("%d nano-units were spent meanwhile: the least lease covers that, so this shows nothing", spent)
 	}
 	w.audit(append(notes, others...), d)
+}
+
+// TestPostgresFlaps kills PostgreSQL again and again at moments that nobody chose, also between a commit and its
+// answer, and at last the node while the database is away.
+func TestPostgresFlaps(t *testing.T) {
+	t.Parallel()
+	flaps := 5
+	if nightly() {
+		flaps = 40
+	}
+	pg, dsn := newServer(t)
+	w := newWorld(t, dsn)
+	d := w.open()
+	s := newStores(d)
+	_, known, _ := s.budgetKey(t, 50e9)
+	kinds := append([]kind{{name: "json of a key with a budget", weight: 30, path: chatPath, body: chat("fake", 64, ""), key: known}}, mixed...)
+	n := w.node(config{})
+	n.start()
+	n.up()
+	l := newLoad(w.key, kinds)
+	l.to(n.addr)
+	l.start(16)
+	defer l.end()
+	ctx := context.Background()
+	eventually(t, time.Minute, func() (bool, string) { return l.answered.Load() > 300, "no calls" })
+	for range flaps {
+		pause(ctx, time.Duration(200+rand.IntN(800))*time.Millisecond)
+		pg.run("pg", "kill")
+		pause(ctx, time.Duration(rand.IntN(500))*time.Millisecond)
+		pg.run("pg", "start")
+	}
+	before := l.answered.Load()
+	eventually(t, time.Minute, func() (bool, string) { return l.answered.Load()-before > 100, "no calls with the database back" })
+	for _, a := range l.all() {
+		k := a.kind
+		if !k.breaks && !k.refuse && k.leave == 0 && k.chunks == 0 && !strings.HasPrefix(k.name, "upstream") && (!a.whole || a.status != 200) {
+			t.Errorf("%s failed while the database came and went: %d %s", k.name, a.status, a.body)
+		}
+	}
+
+	pg.run("pg", "kill")
+	pause(ctx, 300*time.Millisecond)
+	n.kill()
+	l.hold()
+	l.end()
+	n.start()
+	if said := n.fails(time.Minute); !strings.Contains(said, "database") {
+		t.Errorf("started without its database it says:\n%s", said)
+	}
+	pg.run("pg", "start")
+	n.start()
+	n.up()
+	returned(t, d)
+	n.stop()
+	w.audit(l.all(), d)
 }
