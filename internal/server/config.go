@@ -100,14 +100,8 @@ type Limits struct {
 	KeepAlive time.Duration `yaml:"keep_alive"` // comment on a quiet stream after; default 15 s
 }
 
-// LoadConfig reads and completes the file; path "" gives the defaults.
-func LoadConfig(path string) (*Config, error) {
-	c, err := readConfig(path)
-	if err != nil {
-		return nil, err
-	}
-	return c, c.Complete()
-}
+// LoadConfig reads and completes the file; path "" gives the defaults. data, where given, overrides its data directory.
+func LoadConfig(path, data string) (*Config, error) { return loadWith(path, "", data, "", "") }
 
 // readConfig reads the file, which may not have unknown or duplicate fields.
 func readConfig(path string) (*Config, error) {

@@ -33,58 +33,44 @@ var offered = []struct{ env, url string }{
 	{"DASHSCOPE_API_KEY", "https://dashscope.aliyuncs.com/compatible-mode/v1"},
 }
 
-// Demo is `tollgate demo`: the whole product with data to try.
-func Demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+// Demo is `tollgate demo`, the whole product with data to try: it adds the command's flags and returns what runs
+// it when they are parsed.
+func Demo(fs *flag.FlagSet) func(ctx context.Context, stdout, stderr io.Writer) error {
 	listen := fs.String("listen", "127.0.0.1:8080", "`address` to listen on")
 	data := fs.String("data", "tollgate-data", "`directory` for the data; made when missing")
-	database := fs.String("database", "", "sqlite:PATH or postgres://…; default SQLite in the data directory")
+	database := fs.String("database", "", "`address` of the database, sqlite:PATH or postgres://…; default SQLite in the data directory")
 	upstream := fs.String("upstream", "", "base `URL` of an OpenAI-compatible server whose models are published (http://127.0.0.1:11434/v1 for Ollama)")
-	key := fs.String("upstream-key", "", "credential for -upstream; env:NAME takes it from the environment")
+	key := fs.String("upstream-key", "", "`credential` for -upstream; env:NAME takes it from the environment")
 	requests := fs.String("requests", "", "`file` for the request log; default DATA/requests.log")
 	every := fs.Duration("settle-every", 0, "how long calls may wait to be settled together; default 50ms")
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: tollgate demo [-listen ADDRESS] [-data DIR] [-upstream URL [-upstream-key K]]\n\nStarts the whole product with an operator, a provider, a consumer with credit, and a model on sale,\nand writes their credentials to DATA/demo.env. Without -upstream a built-in sandbox model answers\nfrom the manual; it is no language model, and says so.\n\n")
-		fs.PrintDefaults()
-		fmt.Fprint(stderr, "\nExit codes: 0 stopped by a signal, 1 failed, 2 wrong usage.\nExample: tollgate demo -upstream http://127.0.0.1:11434/v1\n")
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
+	return func(ctx context.Context, stdout, stderr io.Writer) error {
+		if err := resolve(key); err != nil {
+			return err
 		}
-		return ErrUsage
+		c := &Config{Listen: *listen, Data: *data, Database: *database, Settle: Settle{Every: *every},
+			Log: Log{Level: "warn", Format: "text", Requests: *requests}}
+		if c.Log.Requests == "" {
+			c.Log.Requests = filepath.Join(*data, "requests.log")
+		}
+		if *upstream != "" {
+			c.UpstreamAllow = []string{"loopback"} // the demo trusts this machine, for -upstream alone
+		}
+		if err := c.Complete(); err != nil {
+			return err
+		}
+		if err := free(c.Listen); err != nil {
+			return err // before anything is written
+		}
+		a, err := New(ctx, c, stdout, stderr)
+		if err != nil {
+			return err
+		}
+		d := demo{App: a, upstream: *upstream, key: secret.New(*key)}
+		if err := d.seed(ctx); err != nil {
+			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+		}
+		return a.Run(ctx, func() error { return d.greet(stdout) })
 	}
-	if fs.NArg() > 0 {
-		fs.Usage()
-		return ErrUsage
-	}
-	if err := resolve(key); err != nil {
-		return err
-	}
-	c := &Config{Listen: *listen, Data: *data, Database: *database, Settle: Settle{Every: *every},
-		Log: Log{Level: "warn", Format: "text", Requests: *requests}}
-	if c.Log.Requests == "" {
-		c.Log.Requests = filepath.Join(*data, "requests.log")
-	}
-	if *upstream != "" {
-		c.UpstreamAllow = []string{"loopback"} // the demo trusts this machine, for -upstream alone
-	}
-	if err := c.Complete(); err != nil {
-		return err
-	}
-	if err := free(c.Listen); err != nil {
-		return err // before anything is written
-	}
-	a, err := New(ctx, c, stdout, stderr)
-	if err != nil {
-		return err
-	}
-	d := demo{App: a, upstream: *upstream, key: secret.New(*key)}
-	if err := d.seed(ctx); err != nil {
-		return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
-	}
-	return a.Run(ctx, func() error { return d.greet(stdout) })
 }
 
 // free reports whether the address can be listened on.

@@ -23,42 +23,24 @@ import (
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
-// ErrUsage is returned for a command line that cannot be understood; what is wrong has been printed.
-var ErrUsage = errors.New("usage")
-
-// Serve is `tollgate serve`.
-func Serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+// Serve is `tollgate serve`: it adds the command's flags and returns what runs it when they are parsed.
+func Serve(fs *flag.FlagSet) func(ctx context.Context, stdout, stderr io.Writer) error {
 	config := fs.String("config", "", "configuration `file` (YAML); without it every setting has its default")
 	listen := fs.String("listen", "", "`address` to listen on; overrides the file")
 	data := fs.String("data", "", "data `directory`; overrides the file")
-	database := fs.String("database", "", "sqlite:PATH or postgres://…; overrides the file")
+	database := fs.String("database", "", "`address` of the database, sqlite:PATH or postgres://…; overrides the file")
 	roleList := fs.String("roles", "", "comma-separated `roles`: gateway, api, worker; overrides the file")
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: tollgate serve [-config FILE] [flags]\n\nRuns the platform. The first start of a new installation prints a one-time link with which its\noperator is set up; there is no default password.\n\n")
-		fs.PrintDefaults()
-		fmt.Fprint(stderr, "\nExit codes: 0 stopped by a signal, 1 failed, 2 wrong usage.\nExample: tollgate serve -config /etc/tollgate.yaml\n")
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
+	return func(ctx context.Context, stdout, stderr io.Writer) error {
+		c, err := loadWith(*config, *listen, *data, *database, *roleList)
+		if err != nil {
+			return err
 		}
-		return ErrUsage
+		a, err := New(ctx, c, stdout, stderr)
+		if err != nil {
+			return err
+		}
+		return a.Run(ctx, func() error { return a.announce(stderr) })
 	}
-	if fs.NArg() > 0 {
-		fs.Usage()
-		return ErrUsage
-	}
-	c, err := loadWith(*config, *listen, *data, *database, *roleList)
-	if err != nil {
-		return err
-	}
-	a, err := New(ctx, c, stdout, stderr)
-	if err != nil {
-		return err
-	}
-	return a.Run(ctx, func() error { return a.announce(stderr) })
 }
 
 // loadWith reads the file and lets flags override it.

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate-io/tollgate/internal/api"
+)
+
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const planYAML = `plans:
+  - name: payg
+    product: acme/chat
+    card:
+      currency: USD
+      lines:
+        - {meter: tokens, price: "0.15", per: 1000000}
+`
+
+func TestDocumentsAreRead(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", "organisations: [{name: acme, title: &t {en: Acme, zh: 艾克米}}, {name: other, title: *t}]\n---\nupstreams:\n  - name: up\n    credentials:\n      - {name: main, secret_env: KEY}\n      - {name: second, secret_file: s.txt}\n")
+	write(t, dir, "b.yml", planYAML)
+	write(t, dir, "c.json", `{"subscriptions":[{"organisation":"acme","anchor":"2026-01-31T00:00:00Z"}]}`)
+	write(t, dir, "s.txt", "from a file\n")
+	f := newFake(t, 200, `{"applied":true,"changed":1,"items":[{"object":"plan","name":"acme/chat/payg","action":"updated","changes":[{"field":"public","from":false,"to":true}]},{"object":"organisation","name":"acme","action":"unchanged"}]}`)
+	r := runIn(t, map[string]string{"KEY": "from the environment"}, "organisations:\n  - name: third\n", "apply", "-f", dir, "-f", "-", "-url", f.URL, "-token", token)
+	if want := "~ plan acme/chat/payg\n    public: false → true\n= organisation acme\n1 of 2 objects changed\n"; r.code != OK || r.stdout != want {
+		t.Errorf("%+v", r)
+	}
+	var got any
+	if err := json.Unmarshal([]byte(f.bodies[0]), &got); err != nil {
+		t.Fatal(err)
+	}
+	title := map[string]any{"en": "Acme", "zh": "艾克米"}
+	want := map[string]any{
+		"organisations": []any{map[string]any{"name": "acme", "title": title}, map[string]any{"name": "other", "title": title}, map[string]any{"name": "third"}},
+		"upstreams": []any{map[string]any{"name": "up", "credentials": []any{
+			map[string]any{"name": "main", "secret": "from the environment"}, map[string]any{"name": "second", "secret": "from a file"}}}},
+		"plans": []any{map[string]any{"name": "payg", "product": "acme/chat", "card": map[string]any{"currency": "USD",
+			"lines": []any{map[string]any{"meter": "tokens", "price": "0.15", "per": 1e6}}}}},
+		"subscriptions": []any{map[string]any{"organisation": "acme", "anchor": "2026-01-31T00:00:00Z"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if f.asked[0].URL.RawQuery != "" || f.asked[0].Header.Get("Idempotency-Key") == "" {
+		t.Errorf("%s %v", f.asked[0].URL, f.asked[0].Header)
+	}
+	r = f.run(t, "diff", "-f", filepath.Join(dir, "b.yml"))
+	if r.code != Failed || f.asked[1].URL.RawQuery != "dry_run=true" || f.asked[1].Header.Get("Idempotency-Key") != "" {
+		t.Errorf("%+v %s", r, f.asked[1].URL)
+	}
+}
+
+func TestBadDocumentsAreNotSent(t *testing.T) {
+	deep := "organisations: [" + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "]"
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown field", "plans:\n  - name: x\n    card_: 1\n", "x.yaml:3: plans[0].card_: there is no such field; there are: auto_subscribe,"},
+		{"unknown nested field", "products:\n  - versions:\n      - targets:\n          - {upstrem: a}\n", "x.yaml:4: products[0].versions[0].targets[0].upstrem: there is no such field; there are: model, priority, upstream, weight"},
+		{"unknown kind", "plan: []\n", "x.yaml:1: plan: there is no such field; there are: organisations,"},
+		{"twice", "plans:\n  - name: x\n    name: y\n", "x.yaml:3: plans[0].name: is given twice, first in line 2"},
+		{"kind twice", "plans: []\nplans: []\n", "x.yaml:2: plans: is given twice, first in line 1"},
+		{"no list", "plans: {name: x}\n", "x.yaml:1: plans: must be a list"},
+		{"no object", "- 1\n", "x.yaml:1: must be an object"},
+		{"merge", "a: &a {}\nplans:\n  - <<: {name: x}\n", "plans[0].<<: there is no such field"},
+		{"no YAML", "plans: [\n", "x.yaml 不是有效的 YAML：line 1:"},
+		{"negative price", strings.Replace(planYAML, `"0.15"`, `"-0.15"`, 1), "x.yaml:7: plans[0].card.lines[0].price: "},
+		{"inexact price", strings.Replace(planYAML, `"0.15"`, `0.15`, 1), "write it in quotes"},
+		{"unknown field in a card", strings.Replace(planYAML, "per:", "pro:", 1), "x.yaml:7: plans[0].card.lines[0].pro: "},
+		{"odd number", "products: [{context: 0x10}]", "x.yaml:1: products[0].context: write the number in plain decimal"},
+		{"binary", "products: [{name: !!binary aGk=}]", "the tag !!binary is not known"},
+		{"deep", deep, "it is too deeply nested"},
+		{"bomb", "organisations:\n  - &a [x,x,x,x,x,x,x,x,x,x]\n  - &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n  - &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n  - &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n  - &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n  - [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n  - [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n", "there is too much here"},
+		{"no variable", "upstreams:\n  - credentials:\n      - {secret_env: NOWHERE}\n", "x.yaml:3: upstreams[0].credentials[0]: the environment variable NOWHERE is not set"},
+		{"no file", "upstreams:\n  - credentials:\n      - {secret_file: nowhere}\n", "x.yaml:3: upstreams[0].credentials[0]: there is no such file"},
+		{"two secrets", "upstreams:\n  - credentials:\n      - {secret: a, secret_file: b}\n", "exclude one another"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t, 200, `{}`)
+			r := f.run(t, "apply", "-f", write(t, t.TempDir(), "x.yaml", c.text))
+			if r.code != Failed || r.stdout != "" || !strings.Contains(r.stderr, c.want) || len(f.asked) > 0 {
+				t.Errorf("%d requests, %+v", len(f.asked), r)
+			}
+		})
+	}
+	for _, args := range [][]string{{"-f", t.TempDir()}, {"-f", filepath.Join(t.TempDir(), "nowhere.yaml")}} {
+		if r := runIn(t, nil, "", append([]string{"apply"}, args...)...); r.code != Failed || r.stderr == "" {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
+}
+
+// What the server refuses is shown where it was written.
+func TestServersFaultsHavePlaces(t *testing.T) {
+	f := newFake(t, 422, `{"detail":"no","errors":[{"path":"plans[0].card.lines[0].price","detail":"too dear"},{"path":"plans[0].title.en","detail":"is missing"},{"path":"plans[7].x","detail":"odd"}]}`)
+	r := f.run(t, "apply", "-f", write(t, t.TempDir(), "x.yaml", planYAML))
+	for _, want := range []string{"x.yaml:7: plans[0].card.lines[0].price: too dear", "x.yaml:2: plans[0].title.en: is missing", "  plans[7].x: odd"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("no %q in\n%s", want, r.stderr)
+		}
+	}
+}
+
+// schema is as much of an OpenAPI schema as matters here.
+type schema struct {
+	Ref        string            `json:"$ref"`
+	Properties map[string]schema `json:"properties"`
+	Items      *schema           `json:"items"`
+}
+
+// TestKindsAreTheAPIs holds the fields that are known here to those that the API takes.
+func TestKindsAreTheAPIs(t *testing.T) {
+	w := httptest.NewRecorder()
+	api.New(api.Options{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/api/openapi.json", nil))
+	var doc struct {
+		Paths map[string]struct {
+			Post struct {
+				RequestBody struct {
+					Content map[string]struct{ Schema schema }
+				}
+			}
+		}
+		Components struct{ Schemas map[string]schema }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	var fields func(s schema) shape
+	fields = func(s schema) shape {
+		if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
+			s = doc.Components.Schemas[name]
+		}
+		if s.Items != nil {
+			return fields(*s.Items)
+		}
+		if len(s.Properties) == 0 {
+			return nil
+		}
+		out := shape{}
+		for name, p := range s.Properties {
+			if out[name] = fields(p); name == "card" {
+				out[name] = nil // the rating room's
+			}
+		}
+		return out
+	}
+	want := fields(doc.Paths["/api/v1/apply"].Post.RequestBody.Content["application/json"].Schema)
+	delete(want, "$schema")
+	got := shape(kinds())
+	credentials := maps.Clone(got["upstreams"]["credentials"])
+	delete(credentials, "secret_env")
+	delete(credentials, "secret_file")
+	got["upstreams"]["credentials"] = credentials
+	if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
+		t.Errorf("the API's fields (-) are not those here (+):\n%s%v", diff, slices.Sorted(maps.Keys(want)))
+	}
+}
