@@ -198,7 +198,11 @@ func (b *Bank) Take(ctx context.Context, h *Hold, org db.UUID, currency string, 
 		return nil
 	}
 	p.mu.Unlock()
-	return b.takeSlow(ctx, p, h, budgets, amount)
+	err := b.takeSlow(ctx, p, h, budgets, amount)
+	if err != nil {
+		h.purse, h.n = nil, 0
+	}
+	return err
 }
 
 func (b *Bank) addPurse(key purseKey) *purse {

@@ -14,9 +14,10 @@ import (
 // BenchmarkSettle settles batches of 1000 calls of 100 organisations at ten providers, every second one
 // under a budget, with commission and rollups, each batch in a transaction that is synced to disk.
 func BenchmarkSettle(b *testing.B) {
-	for name, dsn := range map[string]func(testing.TB) string{"sqlite": dbtest.SQLiteDSN, "postgres": dbtest.PostgresDSN} {
+	for name, dsn := range engines {
 		b.Run(name, func(b *testing.B) {
-			d, err := db.Open(ctx, dsn(b), db.Options{})
+			dsn := dsn(b)
+			d, err := db.Open(ctx, dsn, db.Options{})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -24,7 +25,7 @@ func BenchmarkSettle(b *testing.B) {
 			if err := d.Migrate(ctx, sets...); err != nil {
 				b.Fatal(err)
 			}
-			w := newWorld(b, d, clock.NewManual(noon))
+			w := newWorld(b, dsn, d, clock.NewManual(noon))
 			plan := w.plan(finalCard, 150_000)
 			sales := make([]sale, 200)
 			for i := range sales {
@@ -83,8 +84,7 @@ func cpuTime(b *testing.B) time.Duration {
 
 // BenchmarkHold takes and ends holds of a wallet alone, and of a wallet under two budgets.
 func BenchmarkHold(b *testing.B) {
-	d := dbtest.SQLite(b, sets)
-	w := newWorld(b, d, clock.NewManual(noon))
+	w := openWorld(b, dbtest.SQLiteDSN(b))
 	s := w.sale(db.NewUUID(noon))
 	w.topUp(s.org, 1e15)
 	for _, budgets := range [][]string{nil, {w.budget(s.org, 1e15, "month", "UTC"), w.budget(s.org, 1e15, "total", "UTC")}} {

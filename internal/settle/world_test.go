@@ -2,7 +2,6 @@ package settle
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +56,7 @@ lines:
 type world struct {
 	t        testing.TB
 	db       *db.DB
+	dsn      string
 	clock    *clock.Manual
 	platform string
 
@@ -65,15 +65,23 @@ type world struct {
 	fails map[db.UUID]error // what Terms answers for a plan version
 }
 
-func newWorld(t testing.TB, d *db.DB, c *clock.Manual) *world {
-	return &world{t: t, db: d, clock: c, platform: db.NewID("org", noon), terms: map[db.UUID]Terms{}, fails: map[db.UUID]error{}}
+func newWorld(t testing.TB, dsn string, d *db.DB, c *clock.Manual) *world {
+	return &world{t: t, db: d, dsn: dsn, clock: c, platform: db.NewID("org", noon), terms: map[db.UUID]Terms{}, fails: map[db.UUID]error{}}
 }
 
 // eachWorld runs fn on both engines.
 func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
 	t.Helper()
+	for name, dsn := range engines {
+		t.Run(name, func(t *testing.T) { fn(t, openWorld(t, dsn(t))) })
+	}
+}
+
+var engines = map[string]func(testing.TB) string{"sqlite": dbtest.SQLiteDSN, "postgres": dbtest.PostgresDSN}
+
+func openWorld(t testing.TB, dsn string) *world {
 	c := clock.NewManual(noon)
-	dbtest.EachWith(t, db.Options{Clock: c}, sets, func(t *testing.T, d *db.DB) { fn(t, newWorld(t, d, c)) })
+	return newWorld(t, dsn, dbtest.Open(t, dsn, db.Options{Clock: c}, sets), c)
 }
 
 // plan makes a plan version of the card.
@@ -334,5 +342,3 @@ func (n *node) call(s sale, hold, input, output int64) error {
 func (w *world) sale(plan db.UUID, budgets ...string) sale {
 	return sale{org: db.NewUUID(noon), provider: db.NewUUID(noon), subscription: db.NewUUID(noon), plan: plan, budgets: budgets}
 }
-
-func refused(err error) bool { return problem.Is(err, problem.Funds) || errors.Is(err, errNoLease) }
