@@ -43,6 +43,54 @@ type bench struct {
 
 func newBench(t *testing.T, d *db.DB) *bench {
 	t.Helper()
+	b := newFounded(t, d)
+	by := audit.System("test")
+	err := d.Update(t.Context(), func(tx *db.Tx) error {
+		for _, x := range []struct {
+			name  string
+			parts org.Parts
+			key   *string
+		}{{"acme", org.Provider, &b.provider}, {"demo", org.Consumer, &b.consumer}} {
+			o, err := b.o.Orgs.CreateTx(tx, by, org.Draft{Name: x.name, Parts: x.parts})
+			if err != nil {
+				return err
+			}
+			m, err := org.AddMemberTx(tx, by, o.ID, org.Invite{Email: "owner@" + x.name + ".example", Role: org.Owner})
+			if err != nil {
+				return err
+			}
+			_, sec, err := b.o.Keys.CreateTx(tx, by, auth.Draft{Kind: auth.Management, Org: o.ID, Name: "owner", Role: org.Owner, User: m.User})
+			if err != nil {
+				return err
+			}
+			*x.key = sec.Reveal()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// newFounded is a bench with an operator alone.
+func newFounded(t *testing.T, d *db.DB) *bench {
+	t.Helper()
+	b := newBare(t, d)
+	err := d.Update(t.Context(), func(tx *db.Tx) error {
+		f, err := b.o.Keys.FoundTx(tx, audit.System("test"), auth.Setup{Org: "platform", TitleEN: "Platform", Email: "op@platform.example", Name: "Op"})
+		b.operator = f.Secret.Reveal()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// newBare is a bench that has not been set up.
+func newBare(t *testing.T, d *db.DB) *bench {
+	t.Helper()
 	ctx := t.Context()
 	sealer, err := secret.Parse(secret.Generate().Reveal())
 	if err != nil {
@@ -66,37 +114,6 @@ func newBench(t *testing.T, d *db.DB) *bench {
 		Meter: meter.New(d), Audit: audit.New(d, nil), Idem: idem.NewStore(sealer), Recording: record.New(d, sealer), Version: "test", PublicURL: "http://tollgate.example",
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))}
 	b.handler = New(b.o)
-	by := audit.System("test")
-	err = d.Update(ctx, func(tx *db.Tx) error {
-		f, err := keys.FoundTx(tx, by, auth.Setup{Org: "platform", TitleEN: "Platform", Email: "op@platform.example", Name: "Op"})
-		if err != nil {
-			return err
-		}
-		b.operator = f.Secret.Reveal()
-		for _, x := range []struct {
-			name  string
-			parts org.Parts
-			key   *string
-		}{{"acme", org.Provider, &b.provider}, {"demo", org.Consumer, &b.consumer}} {
-			o, err := orgs.CreateTx(tx, by, org.Draft{Name: x.name, Parts: x.parts})
-			if err != nil {
-				return err
-			}
-			m, err := org.AddMemberTx(tx, by, o.ID, org.Invite{Email: "owner@" + x.name + ".example", Role: org.Owner})
-			if err != nil {
-				return err
-			}
-			_, sec, err := keys.CreateTx(tx, by, auth.Draft{Kind: auth.Management, Org: o.ID, Name: "owner", Role: org.Owner, User: m.User})
-			if err != nil {
-				return err
-			}
-			*x.key = sec.Reveal()
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return b
 }
 
@@ -233,22 +250,4 @@ func (b *bench) applied() *bench {
 	b.t.Helper()
 	b.call(b.operator, "POST", "/apply", catalogueYAML, "Content-Type: application/yaml").want(200)
 	return b
-}
-
-func TestFirst(t *testing.T) {
-	both(t, func(t *testing.T, b *bench) {
-		t.Log(b.call(b.operator, "GET", "/me", "").want(200).Text)
-		t.Log(b.call(b.operator, "POST", "/apply", catalogueYAML, "Content-Type: application/yaml").want(200).Text)
-		t.Log(b.call(b.operator, "POST", "/apply", catalogueYAML, "Content-Type: application/yaml").want(200).Text)
-		x := b.call(b.operator, "GET", "/export", "").want(200)
-		t.Log(x.Text)
-		t.Log(b.call(b.operator, "POST", "/apply?dry_run=true", x.Text, "Content-Type: application/yaml").want(200).Text)
-		t.Log(b.call(b.operator, "POST", "/organisations/demo/credits", `{"amount":"10.00","currency":"USD"}`, "Idempotency-Key: a").want(201).Text)
-		t.Log(b.call(b.operator, "POST", "/organisations/demo/credits", `{"amount":"10.00","currency":"USD"}`, "Idempotency-Key: a").want(201).Text)
-		t.Log(b.call(b.consumer, "GET", "/organisations/demo/wallet", "").want(200).Text)
-		t.Log(b.call(b.consumer, "GET", "/organisations/demo/usage/sum", "").want(200).Text)
-		t.Log(b.call(b.consumer, "POST", "/organisations/demo/keys", `{"name":"k","budget":{"amount":"1","currency":"USD"}}`).want(201).Text)
-		t.Log(b.call(b.operator, "GET", "/doctor", "").want(200).Text)
-		t.Log(b.call(b.operator, "GET", "/ledger/verify", "").want(200).Text)
-	})
 }

@@ -123,10 +123,11 @@ func (a *applier) product(d *productDoc) error {
 		if before, err = a.showProduct(o, p); err != nil {
 			return err
 		}
-		was := p.Revision
 		if p.State == catalog.Retired && d.State == "retired" {
-			break
+			_, err := a.result("product", o.Name+"/"+d.Name, before, before) // it cannot change any more
+			return err
 		}
+		was := p.Revision
 		if p, err = a.Catalog.UpdateProductTx(a.tx, a.c.actor, p.ID, catalog.Any, d.input(d.Name)); err == nil {
 			err = a.permit(p.Revision != was, "product.update", o.ID)
 		}

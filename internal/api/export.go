@@ -64,6 +64,9 @@ func (s *server) export(ctx context.Context, c *call, in *struct {
 // sort orders documents by name, so that two exports compare.
 func (d *documents) sort() {
 	slices.SortFunc(d.Organisations, func(a, b organisationDoc) int { return strings.Compare(a.Name, b.Name) })
+	for _, o := range d.Organisations {
+		slices.SortFunc(o.Members, func(a, b memberDoc) int { return strings.Compare(a.Email, b.Email) })
+	}
 	slices.SortFunc(d.Upstreams, func(a, b upstreamDoc) int {
 		return strings.Compare(a.Organisation+"/"+a.Name, b.Organisation+"/"+b.Name)
 	})
