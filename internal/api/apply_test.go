@@ -1,6 +1,7 @@
 package api
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -277,6 +278,27 @@ func TestExport(t *testing.T) {
 		}
 		// A catalogue without its secrets is one without its credentials.
 		if strings.Contains(r.Text, "credentials") {
+			t.Error(r.Text)
+		}
+	})
+}
+
+// TestExample applies the catalogue of the examples as the command does: with its secrets filled in.
+func TestExample(t *testing.T) {
+	text, err := os.ReadFile("../../examples/catalogue.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := strings.Replace(string(text), "secret_env: OPENAI_API_KEY", "secret: a-secret-for-the-test", 1)
+	both(t, func(t *testing.T, b *bench) {
+		r := b.call(b.operator, "POST", "/apply", body, asYAML).want(200)
+		if r.get("changed") != "8" {
+			t.Error(r.actions())
+		}
+		if r = b.call(b.operator, "POST", "/apply", body, asYAML).want(200); r.get("changed") != "0" {
+			t.Error(r.actions())
+		}
+		if r = b.call("", "GET", "/catalogue", "").want(200); r.get("items.0.model") != "acme-chat" || r.get("items.0.plans.1.plan") != "" {
 			t.Error(r.Text)
 		}
 	})

@@ -69,7 +69,7 @@ func (in GrantInput) check() error {
 }
 
 // GrantCredit moves credit from the platform's promotion account to the organisation's wallet, within
-// tx. It fails while the platform has no operator.
+// tx.
 func GrantCredit(tx *db.Tx, by audit.Actor, in GrantInput) (Grant, error) {
 	if err := in.check(); err != nil {
 		return Grant{}, err
@@ -77,14 +77,11 @@ func GrantCredit(tx *db.Tx, by audit.Actor, in GrantInput) (Grant, error) {
 	if _, err := org.GetTx(tx, in.Org); err != nil {
 		return Grant{}, err
 	}
-	platform, err := org.OperatorTx(tx)
-	if err != nil {
-		return Grant{}, err
-	}
 	g := Grant{ID: db.NewID("crg", tx.Now()), Org: in.Org, Amount: in.Amount, Currency: in.Currency, Reason: in.Reason,
 		Actor: actor(by), Created: tx.Now()}
+	var err error
 	g.Txn, _, err = ledger.Post(tx, ledger.Transaction{Kind: KindGrant, Cause: g.ID, Memo: g.Reason, Actor: g.Actor, Postings: []ledger.Posting{
-		{Account: ledger.Account{Owner: platform.ID, Purpose: ledger.Promotion, Currency: g.Currency}, Amount: -g.Amount},
+		{Account: ledger.Account{Owner: ledger.Platform, Purpose: ledger.Promotion, Currency: g.Currency}, Amount: -g.Amount},
 		{Account: ledger.Account{Owner: g.Org, Purpose: ledger.Wallet, Currency: g.Currency}, Amount: g.Amount},
 	}})
 	if db.IsCheck(err) {

@@ -259,9 +259,3 @@ func HasOperator(tx *db.Tx, writing bool) (bool, error) {
 	err := tx.QueryRow(`SELECT COUNT(*) FROM org WHERE parts & $1 <> 0`, Operator).Scan(&n)
 	return n > 0, err
 }
-
-// OperatorTx returns the organisation that operates the platform: the first one with the part.
-func OperatorTx(tx *db.Tx) (Org, error) {
-	o, err := scanOrg(tx.QueryRow(orgColumns+` WHERE parts & $1 <> 0 ORDER BY id LIMIT 1`, Operator).Scan)
-	return o, found(err, problem.New(problem.Conflict, "org.no_operator", "the platform has not been set up: there is no operator yet"))
-}
