@@ -11,6 +11,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/ledger"
 	"github.com/tollgate-io/tollgate/internal/money"
+	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/settle"
 )
@@ -211,6 +212,14 @@ type suspendedView struct {
 	At             time.Time `json:"at"`
 }
 
+// owner is whose accounts an organisation's ledger shows: its own, or the platform's where it operates that.
+func owner(o org.Org) string {
+	if o.Parts.Has(org.Operator) {
+		return ledger.Platform
+	}
+	return o.ID
+}
+
 func (s *server) ledger() {
 	read(s, route("list-accounts", "GET /organisations/{org}/ledger/accounts", "List an organisation's ledger accounts", tagged("ledger")),
 		func(ctx context.Context, c *call, in *struct {
@@ -221,7 +230,7 @@ func (s *server) ledger() {
 			if err != nil {
 				return nil, err
 			}
-			items, more, err := s.Ledger.Accounts(ctx, o.ID, in.After, in.Limit)
+			items, more, err := s.Ledger.Accounts(ctx, owner(o), in.After, in.Limit)
 			return page(items, more, func(v ledger.AccountView) string { return v.ID }, showAccount), err
 		})
 	read(s, route("list-transactions", "GET /organisations/{org}/ledger/transactions", "List ledger transactions that touch an organisation, newest first", tagged("ledger")),
@@ -233,7 +242,7 @@ func (s *server) ledger() {
 			if err != nil {
 				return nil, err
 			}
-			items, more, err := s.Ledger.Transactions(ctx, o.ID, in.After, in.Limit)
+			items, more, err := s.Ledger.Transactions(ctx, owner(o), in.After, in.Limit)
 			return page(items, more, func(e ledger.Entry) string { return e.ID }, showTransaction), err
 		})
 	read(s, route("verify-ledger", "GET /ledger/verify", "Prove the book", tagged("ledger"),

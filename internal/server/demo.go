@@ -14,9 +14,9 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/audit"
 	"github.com/tollgate-io/tollgate/internal/auth"
+	"github.com/tollgate-io/tollgate/internal/billing"
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
-	"github.com/tollgate-io/tollgate/internal/ledger"
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/plan"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -94,6 +94,7 @@ type demo struct {
 var demoActor = audit.System("demo")
 
 const (
+	demoOperator = "demo-operator"
 	demoProvider = "demo-provider"
 	demoConsumer = "demo-consumer"
 	demoModel    = "sandbox"
@@ -108,16 +109,15 @@ func (d *demo) seed(ctx context.Context) error {
 	if err := d.organisations(ctx); err != nil {
 		return err
 	}
-	if err := d.sandbox(ctx); err != nil {
-		return err
-	}
-	if d.env["TOLLGATE_MODEL"] == "" || d.upstream == "" {
-		d.env["TOLLGATE_MODEL"] = demoModel
-	}
 	if d.upstream != "" {
 		if err := d.publishUpstream(ctx); err != nil {
 			return err
 		}
+	} else {
+		if err := d.sandbox(ctx); err != nil {
+			return err
+		}
+		d.env["TOLLGATE_MODEL"] = demoModel
 	}
 	d.env["TOLLGATE_URL"] = d.Config.PublicURL
 	if err := d.Book.Refresh(ctx); err != nil {
@@ -134,11 +134,19 @@ func (d *demo) organisations(ctx context.Context) error {
 			return err
 		}
 		if !has {
-			f, err := d.Keys.FoundTx(tx, demoActor, auth.Setup{Org: "demo-operator", TitleEN: "Demo operator", TitleZH: "演示运营方", Email: "operator@tollgate.example", Name: "Operator"})
+			f, err := d.Keys.FoundTx(tx, demoActor, auth.Setup{Org: demoOperator, TitleEN: "Demo operator", TitleZH: "演示运营方", Email: "operator@tollgate.example", Name: "Operator"})
 			if err != nil {
 				return err
 			}
 			d.env["TOLLGATE_OPERATOR_TOKEN"] = f.Secret.Reveal()
+		} else if d.env["TOLLGATE_OPERATOR_TOKEN"] == "" { // the file with the credentials was lost
+			o, err := org.ByNameTx(tx, demoOperator)
+			if err != nil {
+				return err
+			}
+			if err := d.newKey(tx, o, auth.Management, "TOLLGATE_OPERATOR_TOKEN"); err != nil {
+				return err
+			}
 		}
 		if err := d.party(tx, demoProvider, "Demo provider", "演示提供方", org.Provider, "TOLLGATE_PROVIDER_TOKEN", nil); err != nil {
 			return err
@@ -147,9 +155,7 @@ func (d *demo) organisations(ctx context.Context) error {
 			if err := d.newKey(tx, o, auth.Inference, "TOLLGATE_KEY"); err != nil {
 				return err
 			}
-			_, _, err := ledger.Post(tx, ledger.Transaction{Kind: "grant", Cause: "demo", Memo: "credit to try the demo with", Actor: "demo", Postings: []ledger.Posting{
-				{Account: ledger.Account{Owner: o.ID, Purpose: ledger.Wallet, Currency: "USD"}, Amount: 100e9},
-				{Account: ledger.Account{Owner: ledger.Platform, Purpose: ledger.Promotion, Currency: "USD"}, Amount: -100e9}}})
+			_, err := billing.GrantCredit(tx, demoActor, billing.GrantInput{Org: o.ID, Amount: 100e9, Currency: "USD", Reason: "credit to try the demo with"})
 			return err
 		})
 	})
@@ -346,7 +352,7 @@ func readEnv(path string) map[string]string {
 func (d *demo) writeEnv() error {
 	var b strings.Builder
 	for _, k := range envNames {
-		fmt.Fprintf(&b, "export %s='%s'\n", k, d.env[k])
+		fmt.Fprintf(&b, "%s=%s\n", k, d.env[k]) // no value has a character that a shell or a dotenv reader would read otherwise
 	}
 	path := filepath.Join(d.Config.Data, "demo.env")
 	if err := os.WriteFile(path+".new", []byte(b.String()), 0o600); err != nil {
@@ -369,7 +375,7 @@ func (d *demo) greet(w io.Writer) error {
 			fmt.Fprintf(w, "%s is set; to sell its models here: tollgate demo -upstream %s -upstream-key env:%s\n\n", o.env, o.url, o.env)
 		}
 	}
-	fmt.Fprintf(w, "Try it, in another terminal:\n\n  . %s\n  curl -N $TOLLGATE_URL/v1/chat/completions -H \"Authorization: Bearer $TOLLGATE_KEY\" -H 'Content-Type: application/json' \\\n    -d '{\"model\":\"'$TOLLGATE_MODEL'\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"What is a hold?\"}]}'\n\n  TOLLGATE_TOKEN=$TOLLGATE_CONSUMER_TOKEN go run ./cmd/tollgate wallet\n  TOLLGATE_TOKEN=$TOLLGATE_OPERATOR_TOKEN go run ./cmd/tollgate ledger verify\n\nCatalogue and portal: %s/\nCtrl-C stops it; what was used is settled, and kept in %s.\n", env, url, d.Config.Data)
+	fmt.Fprintf(w, "Try it, in another terminal:\n\n  set -a; . %s; set +a\n  curl -N $TOLLGATE_URL/v1/chat/completions -H \"Authorization: Bearer $TOLLGATE_KEY\" -H 'Content-Type: application/json' \\\n    -d '{\"model\":\"'$TOLLGATE_MODEL'\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"What is a hold?\"}]}'\n\n  TOLLGATE_TOKEN=$TOLLGATE_CONSUMER_TOKEN go run ./cmd/tollgate wallet\n  TOLLGATE_TOKEN=$TOLLGATE_OPERATOR_TOKEN go run ./cmd/tollgate ledger verify\n\nCatalogue and portal: %s/\nCtrl-C stops it; what was used is settled, and kept in %s.\n", env, url, d.Config.Data)
 	return nil
 }
 

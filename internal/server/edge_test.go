@@ -64,7 +64,7 @@ func TestNodesShareLimits(t *testing.T) {
 		if i%2 == 1 {
 			x = b
 		}
-		switch s := x.post("/v1/chat/completions", key, `{"model":"`+demoModel+`","messages":[{"role":"user","content":"hi"}]}`).status; s {
+		switch s := x.post("/v1/chat/completions", key, `{"model":"fake","messages":[{"role":"user","content":"hi"}]}`).status; s {
 		case 200:
 			allowed++
 		case 429:

@@ -91,7 +91,7 @@ func TestNewerDataIsRefused(t *testing.T) {
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			err := cmd.Run()
-			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 {
+			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 5 {
 				t.Fatalf("%v, %s", err, stderr.String())
 			}
 			got := stderr.String()
