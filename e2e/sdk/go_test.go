@@ -235,7 +235,7 @@ func goModels(t *testing.T, c *goClient) {
 		seen[list.Current().ID] = true
 	}
 	const name = "fake/with/slashes:7b"
-	if list.Err() != nil || !seen["sandbox"] || !seen[name] {
+	if list.Err() != nil || !seen["fake-50"] || !seen[name] {
 		t.Fatal(list.Err(), seen)
 	}
 	if m, err := c.Models.Get(t.Context(), name); err != nil || m.ID != name || m.OwnedBy != "demo-provider" {

@@ -196,7 +196,7 @@ test('embeddings', async () => {
 test('models', async () => {
   const ids = [];
   for await (const m of client().models.list()) ids.push(m.id);
-  assert.ok(ids.includes('fake') && ids.includes('sandbox') && ids.includes('fake/with/slashes:7b'), ids.join());
+  assert.ok(ids.includes('fake') && ids.includes('fake-50') && ids.includes('fake/with/slashes:7b'), ids.join());
   const m = await client().models.retrieve('fake/with/slashes:7b');
   assert.deepEqual([m.id, m.object, m.owned_by], ['fake/with/slashes:7b', 'model', 'demo-provider']);
   for (const model of [m.id, 'demo-provider/' + m.id]) {
