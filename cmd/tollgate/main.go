@@ -18,12 +18,12 @@ func main() {
 			About: "Starts the whole product with an operator, a provider, a consumer with credit, and a model on sale, and writes\n" +
 				"their credentials to demo.env in the data directory. Without -upstream a built-in sandbox model answers from the\n" +
 				"manual; it is no language model, and says so.",
-			Codes:   "0 stopped by a signal, 1 failed, 2 wrong usage, 5 the address or the data directory is in use",
+			Codes:   "0 stopped by a signal, 1 failed, 2 wrong usage, 5 the address or the data directory is in use, 6 the database cannot be reached or the disk is full",
 			Example: "tollgate demo -upstream http://127.0.0.1:11434/v1"},
 		{Name: "serve", Summary: "run the platform", Setup: run(server.Serve),
 			About: "Runs the platform. The first start of a new installation prints a one-time link with which its operator is set\n" +
 				"up; there is no default password.",
-			Codes:   "0 stopped by a signal, 1 failed, 2 wrong usage, 5 the address or the data directory is in use",
+			Codes:   "0 stopped by a signal, 1 failed, 2 wrong usage, 5 the address or the data directory is in use, 6 the database cannot be reached or the disk is full",
 			Example: "tollgate serve -config /etc/tollgate.yaml"},
 	}, cli.Commands()...)
 	os.Exit(cli.Main(context.Background(), env, commands, os.Args[1:]))

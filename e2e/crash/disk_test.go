@@ -143,7 +143,7 @@ func TestDiskFull(t *testing.T) {
 	more.end()
 	n = w.node(config{})
 	n.start()
-	if said := n.fails(30 * time.Second); !strings.Contains(said, "no space left on the disk of "+data) {
+	if said := n.fails(exitUnavailable, 30 * time.Second); !strings.Contains(said, "no space left on the disk of "+data) {
 		t.Errorf("started on a full disk it says:\n%s", said)
 	}
 	grow(t, data, 256)

@@ -128,8 +128,14 @@ func (n *node) stop() {
 	n.wait(time.Minute)
 }
 
+// The exit codes of a process that refuses to run.
+const (
+	exitInUse       = 5
+	exitUnavailable = 6
+)
+
 // fails waits for the end of a process that must refuse to run, and returns what it printed.
-func (n *node) fails(most time.Duration) string {
+func (n *node) fails(code int, most time.Duration) string {
 	n.t.Helper()
 	timer := time.NewTimer(most)
 	defer timer.Stop()
@@ -139,8 +145,8 @@ func (n *node) fails(most time.Duration) string {
 		n.t.Fatalf("it runs, and should have refused to\n%s", tail(n.log, 30))
 	}
 	var exit *exec.ExitError
-	if !errors.As(n.err, &exit) || exit.ExitCode() != 1 {
-		n.t.Errorf("ended with %v, want exit code 1", n.err)
+	if !errors.As(n.err, &exit) || exit.ExitCode() != code {
+		n.t.Errorf("ended with %v, want exit code %d", n.err, code)
 	}
 	return tail(n.log, 30)
 }

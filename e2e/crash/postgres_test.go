@@ -197,7 +197,7 @@ func TestPostgresFlaps(t *testing.T) {
 	l.hold()
 	l.end()
 	n.start()
-	if said := n.fails(time.Minute); !strings.Contains(said, "database") {
+	if said := n.fails(exitUnavailable, time.Minute); !strings.Contains(said, "database") {
 		t.Errorf("started without its database it says:\n%s", said)
 	}
 	pg.run("pg", "start")
