@@ -59,13 +59,15 @@ type Options struct {
 	Idem      *idem.Store
 	Recording *record.Store
 
-	HTTP      *http.Client                    // guarded (egress); asks upstreams for their models
-	Doctor    func(context.Context) []Finding // what only the process knows: spool, settlement, disk, upstreams; may be nil
-	Remote    func(*http.Request) netip.Addr  // who is calling, behind trusted proxies; nil: the connection's address
-	Clock     clock.Clock                     // nil: the machine's
-	Log       *slog.Logger                    // nil: nowhere
-	PublicURL string                          // how users reach the platform, for the document
-	Version   string                          // of the binary
+	HTTP      *http.Client                           // guarded (egress); asks upstreams for their models
+	Doctor    func(context.Context) []Finding        // what only the process knows: spool, settlement, disk, upstreams; may be nil
+	Sealing   func(context.Context) (Sealing, error) // what is sealed with which key
+	Reseal    func(context.Context) (int, error)     // seals everything with the first key of the key file
+	Remote    func(*http.Request) netip.Addr         // who is calling, behind trusted proxies; nil: the connection's address
+	Clock     clock.Clock                            // nil: the machine's
+	Log       *slog.Logger                           // nil: nowhere
+	PublicURL string                                 // how users reach the platform, for the document
+	Version   string                                 // of the binary
 }
 
 // maxBody is the largest request body, in bytes.
@@ -145,6 +147,7 @@ func (s *server) register() {
 	s.joining()
 	s.audits()
 	s.doctor()
+	s.sealer()
 	s.documents()
 }
 
@@ -160,8 +163,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Vary", "Authorization, Accept-Language")
 	defer func() {
 		if v := recover(); v != nil {
-			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(v)
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) || rec.gone {
+				panic(http.ErrAbortHandler) // huma panics where it cannot write
 			}
 			s.Log.Error("api: panic", "request", c.id, "path", c.path, "panic", v, "stack", string(debug.Stack()))
 			if rec.status == 0 {
@@ -182,10 +185,11 @@ func (s *server) line(c *call, r *http.Request, status int, took time.Duration) 
 	s.Log.Info("api", attrs...)
 }
 
-// recorder remembers the status that was sent.
+// recorder remembers what became of the response.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	gone   bool // the client cannot be written to
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -197,7 +201,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(b)
+	n, err := r.ResponseWriter.Write(b)
+	r.gone = r.gone || err != nil
+	return n, err
 }
 
 // Unwrap lets http.ResponseController reach the connection.

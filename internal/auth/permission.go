@@ -116,6 +116,7 @@ var rules = map[Action]rule{
 	"settings.read":  {operator: all, regulator: heads},
 	"settings.write": {operator: heads},
 	"doctor.read":    {operator: all},
+	"sealer.reseal":  {operator: heads},
 }
 
 // Actions lists every action of the table, sorted.

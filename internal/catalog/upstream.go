@@ -282,6 +282,20 @@ func (s *Store) Reseal(ctx context.Context) (int, error) {
 	})
 }
 
+// SealedTx counts credentials by the id of the key that sealed them.
+func (s *Store) SealedTx(tx *db.Tx) (map[string]int64, error) {
+	sealed, err := readSealed(tx)
+	counts := map[string]int64{}
+	for _, b := range sealed {
+		counts[secret.KeyID(b)]++
+	}
+	return counts, err
+}
+
+// Reread has every process read the catalogue again, and with it open the credentials: for a change of
+// the sealer's keys, which no row shows.
+func (s *Store) Reread(ctx context.Context) error { return s.db.Update(ctx, s.touch) }
+
 // sealContext ties a sealed secret to its row.
 func sealContext(credentialID string) string { return "upstream credential " + credentialID }
 

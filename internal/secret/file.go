@@ -55,8 +55,8 @@ func Load(path string) (*Sealer, error) {
 }
 
 // Rotate puts a new key first in the file's ring; the old ones stay, to open. The caller then seals
-// every stored value anew and calls [Drop]. Running processes have to load the file again before
-// they meet values of the new key. One caller at a time.
+// every stored value anew and calls [Drop]. Running processes have to load the file again
+// ([Sealer.Replace]) before they meet values of the new key. One caller at a time.
 func Rotate(path string) (*Sealer, error) {
 	s, err := Load(path)
 	if err != nil {
@@ -75,9 +75,10 @@ func Drop(path string) (*Sealer, error) {
 }
 
 func (s *Sealer) lines() []Text {
-	out := make([]Text, len(s.ring))
-	for i := range s.ring {
-		out[i] = keyLine(s.ring[i].raw[:])
+	ring := s.keys()
+	out := make([]Text, len(ring))
+	for i := range ring {
+		out[i] = keyLine(ring[i].raw[:])
 	}
 	return out
 }

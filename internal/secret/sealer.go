@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -32,8 +33,8 @@ var (
 
 // Sealer encrypts with XChaCha20-Poly1305 under a ring of keys: the first seals, all open. Its
 // 192-bit random nonces put no practical limit on how many values one key seals. Safe for
-// concurrent use; immutable.
-type Sealer struct{ ring []ringKey }
+// concurrent use.
+type Sealer struct{ ring atomic.Pointer[[]ringKey] }
 
 type ringKey struct {
 	id   [idBytes]byte
@@ -45,7 +46,7 @@ type ringKey struct {
 // with # ignored. It is the content of a key file, or of an environment variable (where ";" may
 // stand for a line end). Errors never quote the input.
 func Parse(text string) (*Sealer, error) {
-	s := &Sealer{}
+	var ring []ringKey
 	for n, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ';' }) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -60,18 +61,26 @@ func Parse(text string) (*Sealer, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, other := range s.ring {
+		for _, other := range ring {
 			if other.id == k.id {
 				return nil, fmt.Errorf("key ring: key %s is there twice", hex.EncodeToString(k.id[:]))
 			}
 		}
-		s.ring = append(s.ring, k)
+		ring = append(ring, k)
 	}
-	if len(s.ring) == 0 {
+	if len(ring) == 0 {
 		return nil, errors.New("key ring: no key")
 	}
+	s := &Sealer{}
+	s.ring.Store(&ring)
 	return s, nil
 }
+
+// Replace takes over the ring of another sealer, after its file has changed.
+func (s *Sealer) Replace(by *Sealer) { s.ring.Store(by.ring.Load()) }
+
+// keys returns the ring; it is immutable.
+func (s *Sealer) keys() []ringKey { return *s.ring.Load() }
 
 // Generate returns a new random key as a line for a key ring.
 func Generate() Text {
@@ -97,8 +106,9 @@ func newRingKey(raw []byte) (ringKey, error) {
 
 // KeyIDs returns the ids of the ring's keys, the sealing one first. They may be shown.
 func (s *Sealer) KeyIDs() []string {
-	ids := make([]string, len(s.ring))
-	for i, k := range s.ring {
+	ring := s.keys()
+	ids := make([]string, len(ring))
+	for i, k := range ring {
 		ids[i] = hex.EncodeToString(k.id[:])
 	}
 	return ids
@@ -112,7 +122,7 @@ func (s *Sealer) Seal(plain Text, context string) []byte {
 
 // SealBytes is [Sealer.Seal] for bytes.
 func (s *Sealer) SealBytes(plain []byte, context string) []byte {
-	k := &s.ring[0]
+	k := &s.keys()[0]
 	out := make([]byte, headBytes, headBytes+len(plain)+chacha20poly1305.Overhead)
 	out[0] = sealedVersion
 	copy(out[1:], k.id[:])
@@ -133,9 +143,10 @@ func (s *Sealer) OpenBytes(sealed []byte, context string) ([]byte, error) {
 		return nil, ErrCorrupt
 	}
 	id := [idBytes]byte(sealed[1:])
-	for i := range s.ring {
-		if s.ring[i].id == id {
-			plain, err := s.ring[i].aead.Open(nil, sealed[1+idBytes:headBytes], sealed[headBytes:], []byte(context))
+	ring := s.keys()
+	for i := range ring {
+		if ring[i].id == id {
+			plain, err := ring[i].aead.Open(nil, sealed[1+idBytes:headBytes], sealed[headBytes:], []byte(context))
 			if err != nil {
 				return nil, ErrCorrupt
 			}
@@ -148,7 +159,19 @@ func (s *Sealer) OpenBytes(sealed []byte, context string) ([]byte, error) {
 // Stale reports whether the value was not sealed by the ring's first key: after a rotation it is to
 // be sealed anew with [Sealer.Reseal], and when nothing stale is left the old key may be dropped.
 func (s *Sealer) Stale(sealed []byte) bool {
-	return len(sealed) < headBytes || [idBytes]byte(sealed[1:]) != s.ring[0].id
+	return len(sealed) < headBytes || [idBytes]byte(sealed[1:]) != s.keys()[0].id
+}
+
+// KeyHead is how many bytes of a sealed value tell the key that sealed it.
+const KeyHead = 1 + idBytes
+
+// KeyID returns the id of the key that sealed the value, of which the first [KeyHead] bytes are enough, as
+// [Sealer.KeyIDs] gives it; "" for what is no sealed value.
+func KeyID(sealed []byte) string {
+	if len(sealed) < KeyHead || sealed[0] != sealedVersion {
+		return ""
+	}
+	return hex.EncodeToString(sealed[1 : 1+idBytes])
 }
 
 // Reseal opens a value and seals it under the ring's first key.

@@ -203,3 +203,26 @@ func TestKeyFile(t *testing.T) {
 		t.Fatalf("left behind: %v", left)
 	}
 }
+
+func TestReplaceAndKeyID(t *testing.T) {
+	first, second := Generate().Reveal(), Generate().Reveal()
+	s, err := Parse(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := s.Seal(New("x"), "here")
+	if KeyID(old) != s.KeyIDs()[0] || KeyID(old[:KeyHead]) != KeyID(old) || KeyID(old[:KeyHead-1]) != "" || KeyID([]byte("no sealed value")) != "" {
+		t.Error(KeyID(old))
+	}
+	next, err := Parse(second + "\n" + first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Replace(next)
+	if got, err := s.Open(old, "here"); err != nil || got.Reveal() != "x" || !s.Stale(old) {
+		t.Error(err)
+	}
+	if now := s.Seal(New("y"), "here"); KeyID(now) != next.KeyIDs()[0] || s.Stale(now) {
+		t.Error("it seals with the old key")
+	}
+}

@@ -54,6 +54,7 @@ type App struct {
 	Audit    *audit.Log
 	Idem     *idem.Store
 	Record   *record.Store
+	Vault    *Vault
 	Book     *plan.Book
 	Dir      *auth.Directory
 	Egress   *egress.Client
@@ -143,6 +144,10 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	a.Audit = audit.New(a.DB, a.Log)
 	a.Idem = idem.NewStore(a.Sealer)
 	a.Record = record.New(a.DB, a.Sealer)
+	a.Vault = newVault(c.SealerKey, a.DB, a.Sealer, a.Catalog, a.Idem, a.Record)
+	if err := a.warnLost(ctx); err != nil {
+		return err
+	}
 	if a.Book, err = plan.NewBook(ctx, a.DB, a.Plans, a.Orgs, plan.BookOptions{}); err != nil {
 		return err
 	}
@@ -252,8 +257,15 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	a.defers(func(context.Context) error { a.Front.Close(); return nil })
 	a.API = api.New(api.Options{DB: a.DB, Orgs: a.Orgs, Keys: a.Keys, Directory: a.Dir, Catalog: a.Catalog, Plans: a.Plans, Book: a.Book,
 		Ledger: a.Ledger, Meter: a.Meter, Audit: a.Audit, Idem: a.Idem, Recording: a.Record, HTTP: a.Egress.HTTP(),
-		Remote: func(r *http.Request) netip.Addr { return front.ClientIP(r, trusted) },
-		Log:    a.Log, PublicURL: c.PublicURL, Version: Version})
+		Remote:  func(r *http.Request) netip.Addr { return front.ClientIP(r, trusted) },
+		Sealing: a.Vault.Status,
+		Reseal: func(ctx context.Context) (int, error) {
+			if err := a.Vault.Reload(ctx, a.Log); err != nil {
+				return 0, err
+			}
+			return a.Vault.Reseal(ctx)
+		},
+		Log: a.Log, PublicURL: c.PublicURL, Version: Version})
 	a.models = newModelWatch(a)
 	a.Jobs = job.New(a.DB, clock.System{}, a.Log)
 	a.addJobs()
@@ -266,6 +278,9 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 
 // addJobs registers what runs behind the requests.
 func (a *App) addJobs() {
+	a.Jobs.Add(job.Loop{Name: "sealer-keys", Every: keyFileEvery, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		return false, a.Vault.Reload(ctx, a.Log)
+	}})
 	if !a.Config.Has("worker") {
 		return
 	}
