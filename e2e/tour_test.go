@@ -301,6 +301,27 @@ func (s *shell) run(commands string) (out string, failed bool) {
 	}
 }
 
+// TestWhatTheDemoPrints runs the commands that the demo tells its user to try.
+func TestWhatTheDemoPrints(t *testing.T) {
+	d := demo.Start(t)
+	_, text, _ := strings.Cut(d.Log(), "Try it, in another terminal:\n")
+	var commands []string
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "  "); ok {
+			commands = append(commands, strings.TrimSuffix(rest, "\n"))
+		}
+	}
+	out, failed := startShell(t, d).run(strings.Join(commands, "\n"))
+	if failed || len(commands) < 5 {
+		t.Errorf("of %d lines one failed:\n%s\n%s", len(commands), text, out)
+	}
+	for _, want := range []string{`"cost":`, "data: [DONE]", "USD", "the book is right"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q in\n%s", want, out)
+		}
+	}
+}
+
 // sample is a page with a tour.
 const sample = "# A page\n\n```sh\n<!-- tour -->\n```\n\n" +
 	"<!-- tour -->\n```sh\n. tollgate-data/demo.env\nask() { curl \"$TOLLGATE_URL/v1/$1\" -H \"Authorization: Bearer $TOLLGATE_KEY\"; }\n```\n\n" +

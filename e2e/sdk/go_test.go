@@ -388,3 +388,18 @@ func goLeaves(t *testing.T, c *goClient) {
 		t.Errorf("%d chunks received, %+v", n, g)
 	}
 }
+
+func goBuiltIn(t *testing.T, c *goClient) {
+	a, id := c.chat(hello(c.w.Env["TOLLGATE_MODEL"]))
+	if g := c.costs(id, a.Usage); a.Choices[0].Message.Content == "" || g.Usage["output"] != a.Usage.CompletionTokens {
+		t.Errorf("%+v, %s", g, a.RawJSON())
+	}
+	p := hello(c.w.Env["TOLLGATE_MODEL"])
+	p.StreamOptions.IncludeUsage = openai.Bool(true)
+	var resp *http.Response
+	text, last, n, err := read(c.Chat.Completions.NewStreaming(t.Context(), p, option.WithResponseInto(&resp)))
+	if err != nil || text != a.Choices[0].Message.Content || n < 4 {
+		t.Fatalf("%d events, %v: %q, whole it was %q", n, err, text, a.Choices[0].Message.Content)
+	}
+	c.costs(resp.Header.Get("X-Request-Id"), last.Usage)
+}

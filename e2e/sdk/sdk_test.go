@@ -36,9 +36,16 @@ func TestOfficialSDKs(t *testing.T) {
 	w := &world{demo.Start(t, "-upstream", up.URL+"/v1"), fake, up.URL}
 	w.keys(t)
 	t.Run("Go", w.testGo)
-	if node := t.Run("Node", w.testNode); node {
+	if t.Run("Node", func(t *testing.T) { w.testNode(t, "answers", "errors") }) {
 		w.afterwards(t)
 	}
+}
+
+// TestBuiltInModel calls the model that a demo without an upstream has.
+func TestBuiltInModel(t *testing.T) {
+	w := &world{Demo: demo.Start(t)}
+	t.Run("Go", func(t *testing.T) { goBuiltIn(t, newGoClient(t, w, w.Env["TOLLGATE_KEY"])) })
+	t.Run("Node", func(t *testing.T) { w.testNode(t, "sandbox") })
 }
 
 // keys makes the keys that the tests need beside the demo's, and adds them to Env.
@@ -111,8 +118,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// testNode runs the tests of node/, each as one of ours.
-func (w *world) testNode(t *testing.T) {
+// testNode runs files of tests of node/, each test as one of ours.
+func (w *world) testNode(t *testing.T, files ...string) {
+	t.Helper()
 	dir, err := filepath.Abs("node")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +136,7 @@ func (w *world) testNode(t *testing.T) {
 		env = append(env, name+"="+value)
 	}
 	env = append(env, "FAKE_URL="+w.up, "NO_COLOR=1")
-	for _, file := range []string{"answers", "errors"} {
+	for _, file := range files {
 		t.Run(file, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "node", "--test-reporter=tap", file+".test.mjs")
 			cmd.Dir, cmd.Env = dir, env
