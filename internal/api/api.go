@@ -115,7 +115,7 @@ func New(o Options) http.Handler {
 	}
 	s := &server{Options: o, mux: http.NewServeMux()}
 	s.huma = humago.New(s.mux, s.config())
-	s.huma.UseMiddleware(s.authenticate, s.readOnce)
+	s.huma.UseMiddleware(s.authenticate, s.readBody)
 	s.register()
 	document := s.finishDocument()
 	s.mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -255,29 +255,32 @@ func (s *server) principal(r *http.Request, c *call) (*auth.Principal, error) {
 	return p, p.Allowed(c.remote, referrer)
 }
 
-// readOnce takes up the Idempotency-Key of a POST. The body is read here, because the key is bound to it.
-func (s *server) readOnce(ctx huma.Context, next func(huma.Context)) {
+// bodyTime is how long a request's body may take to arrive.
+const bodyTime = 10 * time.Second
+
+// readBody reads the body before the operation does, and takes up the Idempotency-Key of a POST, which is
+// bound to it.
+func (s *server) readBody(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	c := callOf(ctx.Context())
-	key := r.Header.Get("Idempotency-Key")
-	if key == "" || r.Method != http.MethodPost || c.principal == nil {
+	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		next(ctx)
 		return
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
-	if err == nil {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // not every connection has one
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	switch key := r.Header.Get("Idempotency-Key"); {
+	case err != nil:
+		err = problem.New(problem.Invalid, "api.body_unread", "the request body did not arrive completely, or in time").Because(err)
+	case len(body) > maxBody:
+		err = problem.New(problem.TooLarge, "api.body_too_large", "the request body must not be larger than %d bytes", maxBody)
+	case key != "" && r.Method == http.MethodPost && c.principal != nil:
 		c.idem, err = idem.New(c.principal.KeyID, key, r.Method, r.URL.RequestURI(), body)
-	} else {
-		err = problem.New(problem.Invalid, "api.body_unread", "the request body did not arrive completely").Because(err)
 	}
 	if err != nil {
 		s.write(w, c, err)
 		return
 	}
-	// What is beyond the limit stays in the connection: the operation refuses the body by its length.
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(ctx)
 }

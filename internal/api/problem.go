@@ -97,12 +97,8 @@ func (s *server) transform(ctx huma.Context, _ string, v any) (any, error) {
 	switch m.Status {
 	case http.StatusBadRequest:
 		e = problem.New(problem.Invalid, "api.malformed", "the request body is missing or not valid JSON")
-	case http.StatusRequestEntityTooLarge:
-		e = problem.New(problem.TooLarge, "api.body_too_large", "the request body must be smaller than %d bytes", maxBody)
 	case http.StatusUnsupportedMediaType:
 		e = problem.New(problem.Invalid, "api.media_type", "send the request body as application/json")
-	case http.StatusRequestTimeout:
-		e = problem.New(problem.Timeout, "api.body_slow", "the request body took too long to arrive")
 	case http.StatusUnprocessableEntity:
 	default:
 		s.Log.Error("api: failed", "request", c.id, "path", c.path, "status", m.Status, "error", m.Detail)
@@ -133,7 +129,7 @@ func fieldPath(d *huma.ErrorDetail) string {
 
 // titles are the status texts in Chinese.
 var titles = map[int]string{
-	400: "请求格式错误", 401: "未认证", 402: "余额不足", 403: "无权限", 404: "未找到", 408: "请求超时", 409: "冲突", 410: "已停用", 412: "前提条件不成立",
+	400: "请求格式错误", 401: "未认证", 402: "余额不足", 403: "无权限", 404: "未找到", 409: "冲突", 410: "已停用", 412: "前提条件不成立",
 	413: "请求过大", 415: "不支持的媒体类型", 422: "请求内容无效", 429: "请求过多", 451: "因合规被阻止", 500: "内部错误", 502: "上游错误", 503: "暂不可用", 504: "超时",
 }
 

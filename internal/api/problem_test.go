@@ -1,6 +1,7 @@
 package api
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -96,7 +97,7 @@ func TestLanguage(t *testing.T) {
 	}
 }
 
-// TestInferenceKey: a key that calls products manages nothing, and one of a suspended organisation neither.
+// TestWrongKeys: a key that calls products manages nothing, and one of a suspended organisation neither.
 func TestWrongKeys(t *testing.T) {
 	b := newBench(t, dbtest.SQLite(t, tables))
 	inference := b.call(b.consumer, "POST", "/organisations/demo/keys", `{"name":"k"}`).want(201).get("key")
@@ -123,6 +124,47 @@ func TestPanic(t *testing.T) {
 	if w.Code != 500 || strings.Contains(w.Body.String(), "oops") || !strings.Contains(w.Body.String(), "internal error") {
 		t.Error(w.Code, w.Body)
 	}
+}
+
+type broken struct{ n int }
+
+// Read implements io.Reader: some bytes, then the connection breaks.
+func (b *broken) Read(p []byte) (int, error) {
+	if b.n++; b.n > 1 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return copy(p, `{"name":"half`), nil
+}
+
+func TestTruncatedBody(t *testing.T) {
+	b := newBench(t, dbtest.SQLite(t, tables))
+	for _, key := range []string{"", "once"} {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/organisations", &broken{})
+		r.Header.Set("Authorization", "Bearer "+b.operator)
+		r.Header.Set("Idempotency-Key", key)
+		w := httptest.NewRecorder()
+		b.handler.ServeHTTP(w, r)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), "api.body_unread") {
+			t.Error(w.Code, w.Body)
+		}
+	}
+}
+
+// deaf is a client that has left.
+type deaf struct{ http.ResponseWriter }
+
+func (deaf) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestClientGone(t *testing.T) {
+	b := newBench(t, dbtest.SQLite(t, tables))
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Error("panic:", v)
+		}
+	}()
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/me", nil)
+	r.Header.Set("Authorization", "Bearer "+b.operator)
+	b.handler.ServeHTTP(deaf{httptest.NewRecorder()}, r)
 }
 
 func TestIdempotency(t *testing.T) {

@@ -90,7 +90,7 @@ const prefix = "/api/v1"
 // route describes an operation: "GET /organisations/{org}".
 func route(id, pattern, summary string, options ...func(*huma.Operation)) huma.Operation {
 	method, path, _ := strings.Cut(pattern, " ")
-	op := huma.Operation{OperationID: id, Method: method, Path: prefix + path, Summary: summary, MaxBodyBytes: maxBody,
+	op := huma.Operation{OperationID: id, Method: method, Path: prefix + path, Summary: summary, MaxBodyBytes: maxBody + 2, // readBody has the say
 		Security: []map[string][]string{{"key": {}}}}
 	tag, _, _ := strings.Cut(id, "-")
 	if _, object, ok := strings.Cut(id, "-"); ok {
