@@ -86,7 +86,7 @@ func TestDiskFull(t *testing.T) {
 	eventually(t, time.Minute, func() (bool, string) { return l.answered.Load() > 50, "no calls" })
 	began := time.Now()
 	ballast := fill(t, data)
-	eventually(t, 2*time.Minute, func() (bool, string) {
+	eventually(t, 4*time.Minute, func() (bool, string) {
 		a := l.call("http://"+n.addr, &kinds[0])
 		l.keep(a)
 		return a.status == 503, fmt.Sprintf("the disk is full, and after %d calls they get %d", l.answered.Load(), a.status)
@@ -143,7 +143,7 @@ func TestDiskFull(t *testing.T) {
 	more.end()
 	n = w.node(config{})
 	n.start()
-	if said := n.fails(exitUnavailable, 30 * time.Second); !strings.Contains(said, "no space left on the disk of "+data) {
+	if said := n.fails(exitUnavailable, 30*time.Second); !strings.Contains(said, "no space left on the disk of "+data) {
 		t.Errorf("started on a full disk it says:\n%s", said)
 	}
 	grow(t, data, 256)

@@ -21,7 +21,7 @@ func TestStop(t *testing.T) {
 
 		second := w.node(config{})
 		second.start()
-		if said := second.fails(exitInUse, 30 * time.Second); !strings.Contains(said, fmt.Sprintf("in use by another tollgate (process %d)", n.cmd.Process.Pid)) {
+		if said := second.fails(exitInUse, 30*time.Second); !strings.Contains(said, fmt.Sprintf("in use by another tollgate (process %d)", n.cmd.Process.Pid)) {
 			t.Errorf("a second process on the same directory says:\n%s", said)
 		}
 

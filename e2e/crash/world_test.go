@@ -170,8 +170,12 @@ func (w *world) readKey() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(env), "TOLLGATE_KEY='")
-	w.key, _, _ = strings.Cut(rest, "'")
+	w.key = ""
+	for line := range strings.Lines(string(env)) {
+		if v, ok := strings.CutPrefix(strings.TrimPrefix(line, "export "), "TOLLGATE_KEY="); ok {
+			w.key = strings.Trim(v, "'\"\n")
+		}
+	}
 	if w.key == "" {
 		w.t.Fatalf("no key in demo.env: %s", env)
 	}

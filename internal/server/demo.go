@@ -151,9 +151,14 @@ func (d *demo) organisations(ctx context.Context) error {
 		if err := d.party(tx, demoProvider, "Demo provider", "演示提供方", org.Provider, "TOLLGATE_PROVIDER_TOKEN", nil); err != nil {
 			return err
 		}
-		return d.party(tx, demoConsumer, "Demo consumer", "演示消费方", org.Consumer, "TOLLGATE_CONSUMER_TOKEN", func(o org.Org) error {
-			if err := d.newKey(tx, o, auth.Inference, "TOLLGATE_KEY"); err != nil {
-				return err
+		return d.party(tx, demoConsumer, "Demo consumer", "演示消费方", org.Consumer, "TOLLGATE_CONSUMER_TOKEN", func(o org.Org, fresh bool) error {
+			if fresh || d.env["TOLLGATE_KEY"] == "" {
+				if err := d.newKey(tx, o, auth.Inference, "TOLLGATE_KEY"); err != nil {
+					return err
+				}
+			}
+			if !fresh {
+				return nil
 			}
 			_, err := billing.GrantCredit(tx, demoActor, billing.GrantInput{Org: o.ID, Amount: 100e9, Currency: "USD", Reason: "credit to try the demo with"})
 			return err
@@ -161,8 +166,8 @@ func (d *demo) organisations(ctx context.Context) error {
 	})
 }
 
-// party makes an organisation with an owner and a management key, unless it is there. more adds what only a new one gets.
-func (d *demo) party(tx *db.Tx, name, en, zh string, parts org.Parts, env string, more func(org.Org) error) error {
+// party makes an organisation with an owner and a management key, unless it is there. more adds what else it should have.
+func (d *demo) party(tx *db.Tx, name, en, zh string, parts org.Parts, env string, more func(o org.Org, fresh bool) error) error {
 	o, err := org.ByNameTx(tx, name)
 	fresh := problem.Is(err, problem.NotFound)
 	if fresh {
@@ -176,13 +181,13 @@ func (d *demo) party(tx *db.Tx, name, en, zh string, parts org.Parts, env string
 			return err
 		}
 	}
-	if d.env[env] == "" { // the file with its credentials was lost: new ones
+	if fresh || d.env[env] == "" { // a new database, or the file with the credentials was lost
 		if err := d.newKey(tx, o, auth.Management, env); err != nil {
 			return err
 		}
 	}
-	if more != nil && (fresh || d.env["TOLLGATE_KEY"] == "") {
-		return more(o)
+	if more != nil {
+		return more(o, fresh)
 	}
 	return nil
 }
