@@ -62,11 +62,12 @@ type world struct {
 
 	mu    sync.Mutex
 	terms map[db.UUID]Terms
+	cards map[db.UUID]string
 	fails map[db.UUID]error // what Terms answers for a plan version
 }
 
 func newWorld(t testing.TB, dsn string, d *db.DB, c *clock.Manual) *world {
-	return &world{t: t, db: d, dsn: dsn, clock: c, platform: db.NewID("org", noon), terms: map[db.UUID]Terms{}, fails: map[db.UUID]error{}}
+	return &world{t: t, db: d, dsn: dsn, clock: c, platform: db.NewID("org", noon), terms: map[db.UUID]Terms{}, cards: map[db.UUID]string{}, fails: map[db.UUID]error{}}
 }
 
 // eachWorld runs fn on both engines.
@@ -94,6 +95,7 @@ func (w *world) plan(card string, commissionPPM int64) db.UUID {
 	id := db.NewUUID(noon)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.cards[id] = card
 	w.terms[id] = Terms{Card: compiled, Currency: compiled.Currency(), CommissionPPM: commissionPPM,
 		Start: func(_ string, at time.Time) (time.Time, error) {
 			return time.Date(at.Year(), at.Month(), 1, 0, 0, 0, 0, time.UTC), nil
