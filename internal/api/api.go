@@ -148,6 +148,7 @@ func (s *server) register() {
 	s.audits()
 	s.doctor()
 	s.sealer()
+	s.nodes()
 	s.documents()
 }
 

@@ -3,6 +3,8 @@ package api
 import (
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -300,6 +302,27 @@ func TestExample(t *testing.T) {
 		}
 		if r = b.call("", "GET", "/catalogue", "").want(200); r.get("items.0.model") != "acme-chat" || r.get("items.0.plans.1.plan") != "" {
 			t.Error(r.Text)
+		}
+	})
+}
+
+// TestApplyTogether: of several who apply the same at once, one creates and the others find it there.
+func TestApplyTogether(t *testing.T) {
+	both(t, func(t *testing.T, b *bench) {
+		var wg sync.WaitGroup
+		var made atomic.Int64
+		for range 4 {
+			wg.Go(func() {
+				r := b.call(b.operator, "POST", "/apply", catalogueYAML, asYAML)
+				if r.Status != 200 {
+					t.Error(r.Text)
+				}
+				made.Add(int64(strings.Count(r.Text, `"created"`)))
+			})
+		}
+		wg.Wait()
+		if made.Load() != 4 {
+			t.Errorf("%d objects were created", made.Load())
 		}
 	})
 }

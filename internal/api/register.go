@@ -92,9 +92,9 @@ func route(id, pattern, summary string, options ...func(*huma.Operation)) huma.O
 	method, path, _ := strings.Cut(pattern, " ")
 	op := huma.Operation{OperationID: id, Method: method, Path: prefix + path, Summary: summary, MaxBodyBytes: maxBody + 2, // readBody has the say
 		Security: []map[string][]string{{"key": {}}}}
-	tag, _, _ := strings.Cut(id, "-")
-	if _, object, ok := strings.Cut(id, "-"); ok {
-		tag = object
+	_, tag, ok := strings.Cut(id, "-")
+	if !ok {
+		tag = id
 	}
 	op.Tags = []string{tag}
 	for _, option := range options {
