@@ -219,50 +219,57 @@ func (b *batch) spendLeases() (open map[db.UUID]bool, err error) {
 	}
 	open = make(map[db.UUID]bool, len(now))
 	leases = leases[:0]
-	var spent []int64
+	var granted, spent []int64
 	for id, n := range b.spent {
 		l, err := b.lease(id)
 		if err != nil {
 			return nil, err
 		}
 		text := id.ID("lse")
-		old, found := now[text]
-		if open[id] = found; found {
-			leases, spent = append(leases, text), append(spent, old+n)
+		was := now[text]
+		open[id] = was.open
+		leases, spent = append(leases, text), append(spent, was.spent+n)
+		if !was.open { // taken back before all was settled: it grants what was spent nevertheless
+			was.granted += n
 		}
+		granted = append(granted, was.granted)
 		if l.kind == "budget" {
 			k := budgetKey{l.budget, l.start}
-			was := budgets[k]
-			was[0] += n
-			if found {
-				was[1] += n
+			sum := budgets[k]
+			sum[0] += n
+			if was.open {
+				sum[1] += n
 			}
-			budgets[k] = was
+			budgets[k] = sum
 		}
 	}
-	if _, err := b.tx.UpdateRows("credit_lease", []string{"id"}, []string{"spent"}, []any{leases, spent}); err != nil {
+	if _, err := b.tx.UpdateRows("credit_lease", []string{"id"}, []string{"granted", "spent"}, []any{leases, granted, spent}); err != nil {
 		return nil, err
 	}
 	return open, b.spendBudgets(budgets)
 }
 
-// lockLeases gives what has been spent of those of the leases that are open.
-func (b *batch) lockLeases(ids []string) (map[string]int64, error) {
-	rows, err := b.tx.Query(`SELECT id, spent, state FROM credit_lease WHERE id`+b.tx.Dialect().In("$1")+` ORDER BY id`+b.tx.Dialect().ForUpdate(), ids)
+type leaseState struct {
+	granted, spent int64
+	open           bool
+}
+
+// lockLeases reads the leases and locks them until the end of the transaction.
+func (b *batch) lockLeases(ids []string) (map[string]leaseState, error) {
+	rows, err := b.tx.Query(`SELECT id, granted, spent, state FROM credit_lease WHERE id`+b.tx.Dialect().In("$1")+` ORDER BY id`+b.tx.Dialect().ForUpdate(), ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	now := make(map[string]int64, len(ids))
+	now := make(map[string]leaseState, len(ids))
 	for rows.Next() {
 		var id, state string
-		var spent int64
-		if err := rows.Scan(&id, &spent, &state); err != nil {
+		var l leaseState
+		if err := rows.Scan(&id, &l.granted, &l.spent, &state); err != nil {
 			return nil, err
 		}
-		if state == "open" {
-			now[id] = spent
-		}
+		l.open = state == "open"
+		now[id] = l
 	}
 	return now, rows.Err()
 }

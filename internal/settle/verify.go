@@ -22,7 +22,7 @@ type Report struct {
 //   - everything ledger.Verify does;
 //   - Σ event charges = Σ debits of wallets caused by usage, and Σ commissions likewise, by currency;
 //   - rollups = events;
-//   - each account's and budget's reservation = what its open leases have left.
+//   - each account's and budget's reservation = what its open leases have left, and each budget's spending = theirs.
 func Verify(ctx context.Context, d *db.DB) (*Report, error) {
 	var r *Report
 	err := d.View(ctx, func(tx *db.Tx) error {
@@ -31,7 +31,7 @@ func Verify(ctx context.Context, d *db.DB) (*Report, error) {
 			return err
 		}
 		r = &Report{Report: *l}
-		for _, check := range []func(*db.Tx, *Report) error{verifyUsage, verifyRollups, verifyAccountLeases, verifyBudgetLeases, verifySuspense} {
+		for _, check := range []func(*db.Tx, *Report) error{verifyUsage, verifyAccountLeases, verifyBudgetLeases, verifySuspense} {
 			if err := check(tx, r); err != nil {
 				return err
 			}
@@ -45,6 +45,9 @@ func Verify(ctx context.Context, d *db.DB) (*Report, error) {
 func verifyUsage(tx *db.Tx, r *Report) error {
 	charge, commission, events, err := meter.Totals(tx)
 	if err != nil {
+		return err
+	}
+	if err := verifyRollups(tx, r, charge, commission, events); err != nil {
 		return err
 	}
 	for _, n := range events {
@@ -83,11 +86,7 @@ func verifyUsage(tx *db.Tx, r *Report) error {
 	return rows.Err()
 }
 
-func verifyRollups(tx *db.Tx, r *Report) error {
-	charge, commission, events, err := meter.Totals(tx)
-	if err != nil {
-		return err
-	}
+func verifyRollups(tx *db.Tx, r *Report, charge, commission, events map[string]int64) error {
 	charge2, commission2, events2, err := meter.RollupTotals(tx)
 	if err != nil {
 		return err
@@ -144,8 +143,8 @@ func verifyBudgetLeases(tx *db.Tx, r *Report) error {
 		if reserved != left {
 			r.Faultf("budget %s has %d reserved, its open leases have %d left", id, reserved, left)
 		}
-		if leased > spent {
-			r.Faultf("budget %s has %d spent, its open leases alone spent %d", id, spent, leased)
+		if leased != spent {
+			r.Faultf("budget %s has %d spent, its leases spent %d", id, spent, leased)
 		}
 	}
 	return rows.Err()
