@@ -67,7 +67,7 @@ func prices(c *rating.Card, lang string) *priceList {
 		if line.Meter == rating.MeterTokens {
 			tokens++
 		}
-		plain := line.Meter == rating.MeterTokens && row.Cond == "" && len(row.Tiers)+len(row.Notes) == 0 && (row.Free || row.Unit == w.per(million))
+		plain := line.Meter == rating.MeterTokens && row.Cond == "" && len(row.Tiers)+len(row.Notes) == 0 && (row.Free || row.Unit == w.per(line.Meter, million))
 		l.Simple = l.Simple && plain
 		l.Rows = append(l.Rows, row)
 	}
@@ -86,7 +86,7 @@ func (w priced) row(l *rating.Line, others bool) priceRow {
 	if l.Meter == rating.MeterTokens && l.Pricing != rating.Package && w.exact(l, per) {
 		shown = million
 	}
-	row.Unit = w.per(shown)
+	row.Unit = w.per(l.Meter, shown)
 	row.Money = !l.Free && l.Pricing != rating.Percentage && l.Pricing != rating.Dynamic
 	switch l.Pricing {
 	case rating.Flat:
@@ -99,7 +99,7 @@ func (w priced) row(l *rating.Line, others bool) priceRow {
 	case rating.Percentage:
 		row.Price, row.Unit = string(l.Percent)+" %", w.t("per.amount")
 	case rating.Dynamic:
-		row.Price, row.Unit = w.t("dynamic"), w.per(per)
+		row.Price = w.t("dynamic")
 	case rating.Graduated, rating.Volume:
 		row.Tiers = w.tiers(l.Tiers, shown, per)
 		row.Notes = append(row.Notes, w.t(string(l.Pricing)))
@@ -242,8 +242,15 @@ func (w priced) bounds(c *rating.Commitment, least, most rating.Number) (notes [
 	return notes
 }
 
-func (w priced) per(n int64) string {
-	if n == 1 {
+func (w priced) per(meter string, n int64) string {
+	switch {
+	case meter == rating.MeterTokens:
+		return w.t("per.tokens", grouped(n))
+	case meter == rating.MeterRequests && n == 1:
+		return w.t("per.request")
+	case meter == rating.MeterRequests:
+		return w.t("per.requests", grouped(n))
+	case n == 1:
 		return w.t("per.one")
 	}
 	return w.t("per.many", grouped(n))

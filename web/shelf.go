@@ -52,8 +52,19 @@ func (i *item) Outputs() (ids []string) {
 	return ids
 }
 
+// Plan is the one that a card of the catalogue shows: the one that the first call subscribes to, else the
+// first.
+func (i *item) Plan() *plan.Plan {
+	for _, p := range i.Plans {
+		if p.AutoSubscribe {
+			return p
+		}
+	}
+	return i.Plans[0] // what is on sale has one
+}
+
 // MorePlans is how many plans a card of the catalogue leaves out.
-func (i *item) MorePlans() int { return max(len(i.Plans)-2, 0) }
+func (i *item) MorePlans() int { return len(i.Plans) - 1 }
 
 // Alone is the item as a list.
 func (i *item) Alone() []*item { return []*item{i} }

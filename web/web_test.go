@@ -344,7 +344,7 @@ func TestBootstrap(t *testing.T) {
 func TestForPrograms(t *testing.T) {
 	w := demo(t)
 	text := w.page("/llms.txt")
-	w.holds(text, "Base URL: https://toll.example/v1", "### llama3\n", "- Context: 65536 tokens", "  - Input: 0.15 USD per 1,000,000\n", "https://toll.example/products/acme/chat/definition")
+	w.holds(text, "Base URL: https://toll.example/v1", "### llama3\n", "- Context: 65536 tokens", "  - Input: 0.15 USD per 1,000,000 tokens\n", "https://toll.example/products/acme/chat/definition")
 	w.holds(w.page("/robots.txt"), "Disallow: /api/")
 	rec := w.get("/nowhere", "Accept", "*/*")
 	if rec.Code != 404 || !strings.HasPrefix(rec.Header().Get("Content-Type"), "text/plain") {

@@ -9,6 +9,9 @@ function say(id, values = {}) {
   return (texts[id] ?? id).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }
 
+// What is said to readers without scripts, also where this file did not arrive, is for them alone.
+for (const notice of document.querySelectorAll(".scriptless")) notice.hidden = true;
+
 // ---- copy buttons
 
 for (const button of document.querySelectorAll("button.copy")) {
@@ -188,7 +191,7 @@ function setUpPlatform(form) {
       }
       history.replaceState(null, "", location.pathname); // the token is used up
       status.textContent = "";
-      by("newkey").textContent = by("nextkey").textContent = by("copykey").dataset.copy = answer.key;
+      by("newkey").textContent = by("nextkey").textContent = by("copykey").dataset.copy = answer.token;
       form.hidden = true;
       by("founded").hidden = false;
       by("founded").focus();

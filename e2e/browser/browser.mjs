@@ -1,0 +1,211 @@
+// The pages as a reader meets them, in Debian's Chromium. One scenario a run: node browser.mjs NAME. The
+// environment is demo.env's, with CHROMIUM, SCREENSHOTS (a folder) and the keys that browser_test.go makes.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const { TOLLGATE_URL: origin, TOLLGATE_KEY: key, CHROMIUM: executablePath, SCREENSHOTS: folder } = process.env;
+const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const desktop = { width: 1280, height: 860 }, phone = { width: 390, height: 844 };
+
+const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tollgate-browser-'));
+const browser = await chromium.launch({
+  executablePath,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--crash-dumps-dir=${profile}`],
+});
+
+// open shows a page to a reader. What the browser complains of, a blocked script or a missing file, fails the scenario.
+const faults = [];
+async function open(at, { allow, ...reader } = {}) {
+  const context = await browser.newContext({ viewport: desktop, locale: 'en-US', reducedMotion: 'reduce', permissions: ['clipboard-read', 'clipboard-write'], ...reader });
+  const page = await context.newPage();
+  page.on('pageerror', (e) => faults.push(`${at}: ${e.message}`));
+  page.on('console', (m) => {
+    if (['error', 'warning'].includes(m.type()) && !(allow && allow.test(m.text()))) faults.push(`${at}: ${m.text()}`);
+  });
+  await page.goto(origin + at);
+  return page;
+}
+
+// inspect checks that everyone can use the page, and takes its picture.
+async function inspect(page, name) {
+  const { width } = page.viewportSize();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, `${name}: wider than the window`);
+  const violations = await page.evaluate(async (source) => {
+    (0, eval)(source);
+    const { violations } = await globalThis.axe.run();
+    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`);
+  }, axe);
+  assert.deepEqual(violations, [], name);
+  await page.screenshot({ path: path.join(folder, name + '.png'), fullPage: true });
+}
+
+// ask fills in the field to try a call and sends it.
+async function ask(page, { with: credential = key, model, prompt = 'What is a hold?' }) {
+  await page.getByLabel('Inference key').fill(credential);
+  if (model) await page.getByLabel('Model', { exact: true }).selectOption(model);
+  await page.getByLabel('Message').fill(prompt);
+  await page.getByRole('button', { name: 'Send' }).click();
+}
+
+const status = (page) => page.locator('#trystatus');
+const says = (locator, text) => locator.filter({ hasText: text }).waitFor();
+
+const scenarios = {
+  async pages() {
+    const looks = [['light', 'en-US', desktop], ['dark', 'zh-CN', desktop], ['dark', 'en-US', phone], ['light', 'zh-CN', phone]];
+    for (const [name, at, times] of [['home', '/', 4], ['product', '/products/demo-provider/sandbox', 4], ['nothing', '/nothing-here', 1]]) {
+      for (const [colorScheme, locale, viewport] of looks.slice(0, times)) {
+        const page = await open(at, { colorScheme, locale, viewport, allow: name === 'nothing' && /status of 404/ });
+        await inspect(page, `${name}-${colorScheme}-${locale.slice(0, 2)}-${viewport.width}`);
+        await page.context().close();
+      }
+    }
+  },
+
+  async language() {
+    const page = await open('/');
+    await says(page.getByRole('heading', { level: 2 }), 'On sale');
+    await page.getByRole('link', { name: '中文' }).click();
+    await says(page.getByRole('heading', { level: 2 }), '在售产品');
+    assert.equal(await page.getAttribute('html', 'lang'), 'zh-CN');
+    await page.goto(origin + '/products/demo-provider/sandbox'); // remembered
+    await says(page.getByRole('heading', { level: 1 }), '沙盒模型');
+    await page.getByRole('link', { name: 'English' }).click();
+    await says(page.getByRole('heading', { level: 1 }), 'Sandbox model');
+    await page.goto(origin + '/');
+    await says(page.getByRole('heading', { level: 2 }), 'On sale');
+  },
+
+  async call() {
+    const page = await open('/products/demo-provider/sandbox');
+    const asked = page.waitForRequest('**/v1/chat/completions');
+    await ask(page, {});
+    assert.equal((await asked).postDataJSON().stream, true);
+    await says(status(page), /^Done in /);
+    assert.match(await page.locator('#tryanswer').textContent(), /hold/i);
+    assert.match(await page.locator('#tryfirst').textContent(), /^[\d.]+ m?s$/);
+    const [, input, output] = /^(\d+) \/ (\d+)$/.exec(await page.locator('#trytokens').textContent());
+    const cost = await page.locator('#trycost').textContent();
+    assert.equal(cost, `${exact(Number(input) * 150 + Number(output) * 600)} USD`); // USD 0.15 and 0.60 for a million
+    await says(page.locator('#tryrecord'), `Settled: ${cost} in transaction txn_`);
+    // The key is nowhere but in the field.
+    const kept = await page.evaluate(() => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href, document.documentElement.outerHTML]));
+    assert.ok(!kept.includes(key) && !JSON.stringify(await page.context().cookies()).includes(key), 'the key was kept');
+    await inspect(page, 'answer-light-en-1280');
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.setViewportSize(phone);
+    await inspect(page, 'answer-dark-en-390');
+  },
+
+  async refusals() {
+    const page = await open('/', { allow: /status of 4(01|02|29)|status of 50/ });
+    const refused = async (call, ...texts) => {
+      await ask(page, { model: 'fake', ...call });
+      for (const text of texts) await says(status(page), text);
+      assert.match(await status(page).getAttribute('class'), /bad/);
+    };
+    await refused({ with: 'secret' }, 'begins with sk-tg-inf-');
+    await refused({ with: process.env.TOLLGATE_CONSUMER_TOKEN }, 'This is a management key');
+    await refused({ with: key.slice(0, -1) + (key.endsWith('0') ? '1' : '0') }, '401: The key was not accepted.');
+    await refused({ with: process.env.KEY_POOR }, '402: Credit or budget is exhausted.');
+    await inspect(page, 'refused-light-en-1280');
+    await refused({ model: 'fake-500' }, /50\d: The provider could not answer/);
+    await ask(page, { model: 'fake', with: process.env.KEY_LIMITED });
+    await says(status(page), 'Done in');
+    await refused({ with: process.env.KEY_LIMITED }, '429: Too many requests.', /Try again in \d+ s\./);
+  },
+
+  async interruptions() {
+    const page = await open('/', { allow: /ERR_(INCOMPLETE_CHUNKED_ENCODING|HTTP2_PROTOCOL_ERROR|CONNECTION_RESET)|Failed to load resource/ });
+    await ask(page, { model: 'fake-broken' });
+    await says(status(page), 'The answer broke off.');
+    assert.match(await page.locator('#tryanswer').textContent(), /The quick/);
+    await ask(page, { model: 'fake-long' });
+    await says(page.locator('#tryanswer'), 'lazy dog');
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await says(status(page), 'Stopped. What was delivered is charged.');
+    assert.ok(await page.getByRole('button', { name: 'Send' }).isEnabled());
+    await page.context().setOffline(true);
+    await ask(page, { model: 'fake' });
+    await says(status(page), 'The platform cannot be reached.');
+  },
+
+  // Whoever uses no mouse.
+  async keyboard() {
+    const page = await open('/');
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the content');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+    await page.locator('#s-curl').focus();
+    await page.keyboard.press('ArrowRight');
+    await page.locator('.pane-python').waitFor();
+    assert.ok(await page.locator('.pane-curl').isHidden());
+    await page.getByLabel('Inference key').fill(key);
+    await page.getByLabel('Model', { exact: true }).selectOption('fake');
+    await page.getByLabel('Message').focus();
+    await page.keyboard.press('Control+Enter');
+    await says(status(page), /^Done in /);
+    await page.locator('.pane-python .copy').click();
+    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^import os\nfrom openai import OpenAI/);
+  },
+
+  // Whoever runs no scripts.
+  async scriptless() {
+    const page = await open('/', { javaScriptEnabled: false });
+    await page.getByText('needs JavaScript').waitFor();
+    assert.ok(await page.getByLabel('Inference key').isDisabled());
+    await page.locator('label[for=s-go]').click();
+    await page.locator('.pane-go').waitFor();
+    assert.equal(await page.locator('button.copy:visible').count(), 0);
+    await page.getByRole('searchbox').fill('fake-cached');
+    await page.getByRole('button', { name: 'Search' }).click();
+    await says(page.locator('.found'), '1 found');
+    await page.getByRole('link', { name: 'fake-cached', exact: true }).first().click();
+    await says(page.getByRole('heading', { level: 1 }), 'fake-cached');
+  },
+
+  async bootstrap() {
+    const link = process.env.BOOTSTRAP.slice(origin.length);
+    const page = await open(link, { allow: /status of 4\d\d/ });
+    await inspect(page, 'bootstrap-light-en-1280');
+    const fields = { 'Name of the organisation': 'acme', 'Title, as people read it': 'Acme AI', "Owner's e-mail": 'owner@acme.example' };
+    for (const [label, value] of Object.entries(fields)) await page.getByLabel(label).fill(value);
+    await page.getByLabel("Owner's e-mail").fill('owner@nowhere'); // the browser takes it, the platform does not
+    await page.getByRole('button', { name: 'Set up' }).click();
+    await says(page.locator('#setupstatus'), 'It was refused:');
+    await page.getByLabel("Owner's e-mail").fill(fields["Owner's e-mail"]);
+    await page.getByRole('button', { name: 'Set up' }).click();
+    await page.locator('#founded').waitFor();
+    const made = await page.locator('#newkey').textContent();
+    assert.match(made, /^sk-tg-mgt-[0-9A-Za-z]{49}$/);
+    assert.match(await page.locator('#nextsteps').textContent(), new RegExp(`TOLLGATE_TOKEN=${made}\n`));
+    assert.equal(page.url(), origin + '/bootstrap'); // the used token is gone from the address
+    await inspect(page, 'founded-light-en-1280');
+    const me = await (await fetch(origin + '/api/v1/me', { headers: { authorization: 'Bearer ' + made } })).json();
+    assert.ok(JSON.stringify(me).includes('acme'), JSON.stringify(me));
+    await page.goto(origin + link);
+    await page.reload();
+    await says(page.getByRole('heading', { level: 1 }), 'This platform has been set up');
+    await page.goto(origin + '/');
+    await says(page.locator('.blank').first(), 'Nothing is on sale yet');
+    await inspect(page, 'blank-light-en-1280');
+  },
+};
+
+// exact writes nano-units as the platform does.
+function exact(nano) {
+  return (nano / 1e9).toFixed(9).replace(/\.?0+$/, '');
+}
+
+try {
+  await scenarios[process.argv[2]]();
+  assert.deepEqual(faults, [], 'the browser complained');
+} finally {
+  await browser.close();
+  fs.rmSync(profile, { recursive: true, force: true });
+}
