@@ -156,7 +156,7 @@ func (s *Server) spec(model, header string) (*Spec, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v1")
 	if strings.HasPrefix(path, "/control/") {
-		s.control(w, r)
+		s.control(w, r, path)
 		return
 	}
 	if len(s.Keys) > 0 {
@@ -185,9 +185,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // control is the server's remote control: PUT /control/models/NAME with a spec as body, GET /control/stats
 // and GET /control/last.
-func (s *Server) control(w http.ResponseWriter, r *http.Request) {
-	switch name, _ := strings.CutPrefix(r.URL.Path, "/control/models/"); {
-	case r.Method == "PUT" && name != r.URL.Path:
+func (s *Server) control(w http.ResponseWriter, r *http.Request, path string) {
+	switch name, _ := strings.CutPrefix(path, "/control/models/"); {
+	case r.Method == "PUT" && name != path:
 		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
 		if err == nil {
 			err = s.Set(name, strings.TrimSpace(string(body)))
@@ -197,9 +197,9 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
-	case r.URL.Path == "/control/stats":
+	case path == "/control/stats":
 		reply(w, s.Stats())
-	case r.URL.Path == "/control/last":
+	case path == "/control/last":
 		reply(w, s.Last())
 	default:
 		http.NotFound(w, r)
