@@ -116,9 +116,21 @@ func readConfig(path string) (*Config, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, problem.New(problem.Invalid, "server.config_invalid", "%s: %s", path, err.Error())
+		return nil, problem.New(problem.Invalid, "server.config_invalid", "%s: %s", path, readable(err))
 	}
 	return c, nil
+}
+
+// readable is an error of the YAML reader without what only programmers want to know.
+func readable(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		line, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "yaml: "), " in type ")
+		if line != "unmarshal errors:" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // roles are the parts that a process can play.
