@@ -29,7 +29,7 @@ type Draft struct {
 // MaxOverlap is the longest time for which a rotated secret may go on working.
 const MaxOverlap = 90 * 24 * time.Hour
 
-const maxBudgets = 16
+const maxBudgets = 5 // what one hold can take from beside the wallet (spool.MaxLeases)
 
 // Create makes a key and returns its secret, which cannot be had again.
 func (s *Store) Create(ctx context.Context, by audit.Actor, d Draft) (k Key, sec secret.Text, err error) {

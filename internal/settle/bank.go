@@ -25,7 +25,7 @@ type BankOptions struct {
 	// Cover is how long a lease should last at the present rate of spending; default 60 s. It is how
 	// long the database may be away without a call failing.
 	Cover time.Duration
-	// IdleReturn is how long an unused lease is kept; default 4 s.
+	// IdleReturn is how long an unused lease is kept; default 3 s, so that it is back within 5 s.
 	IdleReturn time.Duration
 	// Wait bounds how long a call waits for a lease; default 3 s.
 	Wait time.Duration
@@ -107,7 +107,7 @@ func NewBank(d *db.DB, o BankOptions) *Bank {
 		o.Cover = time.Minute
 	}
 	if o.IdleReturn == 0 {
-		o.IdleReturn = 4 * time.Second
+		o.IdleReturn = 3 * time.Second
 	}
 	if o.Wait == 0 {
 		o.Wait = 3 * time.Second
