@@ -117,6 +117,7 @@ var rules = map[Action]rule{
 	"settings.write": {operator: heads},
 	"doctor.read":    {operator: all},
 	"sealer.reseal":  {operator: heads},
+	"node.reclaim":   {operator: heads},
 }
 
 // Actions lists every action of the table, sorted.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/docs"
@@ -72,6 +73,7 @@ type App struct {
 	Lines    *telemetry.Lines
 	Tracer   *telemetry.Tracer
 	models   *modelWatch
+	failed   chan error // what ends Run; see fail
 	requests io.Closer
 
 	stopBook context.CancelFunc
@@ -88,7 +90,7 @@ func migrations() []db.Migrations {
 // New builds the product: it opens and migrates the database, opens the spool and settles what an earlier
 // run left behind. After an error nothing is left open.
 func New(ctx context.Context, c *Config, stdout, stderr io.Writer) (_ *App, err error) {
-	a := &App{Config: c}
+	a := &App{Config: c, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
@@ -192,14 +194,30 @@ func (a *App) openMoney(ctx context.Context) error {
 	a.Bank = settle.NewBank(a.DB, settle.BankOptions{Spool: a.Spool.ID(), Epoch: a.Spool.Epoch(), Cover: a.Config.Lease.Cover})
 	a.Settler = settle.New(a.DB, a.Spool, a.Bank, settle.Options{Platform: ledger.Platform, Terms: a.terms, Metrics: a.Metrics, Every: a.Config.Settle.Every,
 		Warn: func(msg string, args ...any) { a.Log.Warn(msg, args...) }})
+	if err := a.beat(ctx, settle.NodeRunning); err != nil {
+		return err
+	}
 	if err := a.Settler.Recover(ctx); err != nil {
 		return err
 	}
 	a.Bank.Start()
 	a.Settler.Start()
-	a.defers(a.Bank.Stop)
-	a.defers(a.Settler.Stop)
+	a.defers(func(ctx context.Context) error {
+		if err := errors.Join(a.Settler.Stop(ctx), a.Bank.Stop(ctx)); err != nil {
+			return err // what is left is settled at the next start
+		}
+		return a.beat(ctx, settle.NodeStopped)
+	})
 	return nil
+}
+
+// beat tells the database that this node is there.
+func (a *App) beat(ctx context.Context, state string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return a.Settler.Beat(ctx, settle.NodeInfo{Host: host, Version: Version, Roles: strings.Join(a.Config.Roles, " ")}, state)
 }
 
 // terms tells the settler what a plan version says about money.
@@ -278,6 +296,13 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 
 // addJobs registers what runs behind the requests.
 func (a *App) addJobs() {
+	a.Jobs.Add(job.Loop{Name: "node-beat", Every: settle.NodeBeat, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		err := a.beat(ctx, settle.NodeRunning)
+		if errors.Is(err, settle.ErrReclaimed) {
+			a.fail(err)
+		}
+		return false, err
+	}})
 	a.Jobs.Add(job.Loop{Name: "sealer-keys", Every: keyFileEvery, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return false, a.Vault.Reload(ctx, a.Log)
 	}})
@@ -307,6 +332,14 @@ func (a *App) close(ctx context.Context) error {
 	}
 	a.closers = nil
 	return errors.Join(errs...)
+}
+
+// fail has Run end with the error: the process cannot go on and has to be started again.
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default: // it is ending already
+	}
 }
 
 // Stop ends everything: what is spooled is settled, leases are returned. Calls in flight must have ended. Twice is fine.

@@ -102,6 +102,7 @@ func (a *App) Run(ctx context.Context, ready func() error) error {
 		select {
 		case <-ctx.Done():
 		case err = <-failed:
+		case err = <-a.failed:
 		}
 	}
 	a.Gateway.Drain()
