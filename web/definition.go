@@ -70,6 +70,7 @@ const (
 	maxDepth      = 5    // of fields in fields
 	maxText       = 1500 // characters of a description
 	maxSteps      = 50_000
+	maxNodes      = 300_000
 )
 
 // definitions keeps the documents that were read last.
@@ -131,13 +132,16 @@ func (s *site) definition(w http.ResponseWriter, r *http.Request) {
 
 // readDocument reads an OpenAPI document, JSON or YAML. Whatever it does not understand it leaves out.
 func readDocument(text string) (*document, error) {
-	var root any
-	if err := yaml.Unmarshal([]byte(text), &root); err != nil {
+	var node yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &node); err != nil {
 		return nil, fmt.Errorf("not JSON or YAML: %w", err)
 	}
-	rd := reader{root: obj(root)}
+	var rd reader
+	left := maxNodes
+	rd.root = obj(value(&node, 0, &left))
+	rd.doc.Cut = left < 0
 	info := obj(rd.root["info"])
-	rd.doc = document{Title: str(info["title"]), Version: str(info["version"]), Description: clip(str(info["description"]), maxText)}
+	rd.doc.Title, rd.doc.Version, rd.doc.Description = str(info["title"]), str(info["version"]), clip(str(info["description"]), maxText)
 	base := ""
 	if servers := list(rd.root["servers"]); len(servers) > 0 {
 		base = strings.TrimRight(str(obj(servers[0])["url"]), "/")
@@ -147,6 +151,40 @@ func readDocument(text string) (*document, error) {
 		rd.path(base+path, rd.follow(paths[path]))
 	}
 	return &rd.doc, nil
+}
+
+// value returns what a node says, as encoding/json would: the keys of objects are texts, also those that YAML
+// takes for numbers (200:). It takes at most left nodes, however often aliases repeat them. (The package's own
+// decoding takes time by the square of an object's size, and fails on faults that do not matter here.)
+func value(n *yaml.Node, depth int, left *int) any {
+	if *left--; *left < 0 || depth > 100 {
+		return nil
+	}
+	switch n.Kind {
+	case yaml.DocumentNode:
+		return value(n.Content[0], depth+1, left)
+	case yaml.AliasNode:
+		return value(n.Alias, depth+1, left)
+	case yaml.MappingNode:
+		m := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			m[n.Content[i].Value] = value(n.Content[i+1], depth+1, left)
+		}
+		return m
+	case yaml.SequenceNode:
+		l := make([]any, 0, len(n.Content))
+		for _, c := range n.Content {
+			l = append(l, value(c, depth+1, left))
+		}
+		return l
+	case yaml.ScalarNode:
+		var v any
+		if err := n.Decode(&v); err != nil {
+			return n.Value
+		}
+		return v
+	}
+	return nil
 }
 
 // reader walks a document. Its helpers take any value and return nothing where it is of another type.
@@ -167,20 +205,7 @@ func (rd *reader) spend(n int) bool {
 
 func list(v any) []any { l, _ := v.([]any); return l }
 
-// obj returns v as an object. Keys that YAML takes for numbers (200:) are texts.
-func obj(v any) map[string]any {
-	switch v := v.(type) {
-	case map[string]any:
-		return v
-	case map[any]any:
-		m := make(map[string]any, len(v))
-		for k, x := range v {
-			m[str(k)] = x
-		}
-		return m
-	}
-	return nil
-}
+func obj(v any) map[string]any { m, _ := v.(map[string]any); return m }
 
 func str(v any) string {
 	switch v := v.(type) {
@@ -330,11 +355,14 @@ func (rd *reader) add(to *[]field, f field) {
 	*to = append(*to, f)
 }
 
+// ruleKeys are what a page shows of a schema's keywords.
+var ruleKeys = []string{"const", "default", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "minLength", "maxLength",
+	"minItems", "maxItems", "pattern", "enum", "examples", "example"}
+
 // describe tells what a schema says about a value itself.
 func (rd *reader) describe(name string, schema map[string]any) field {
 	f := field{Name: clip(name, 200), Type: clip(rd.typeOf(schema, 3), 200), About: clip(str(schema["description"]), maxText)}
-	for _, key := range []string{"const", "default", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "minLength", "maxLength",
-		"minItems", "maxItems", "pattern", "enum", "examples", "example"} {
+	for _, key := range ruleKeys {
 		value := compact(schema[key])
 		if vs := list(schema[key]); vs != nil {
 			var each []string

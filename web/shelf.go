@@ -137,6 +137,15 @@ func (l *listing) Callable() []*item {
 	return slices.DeleteFunc(slices.Clone(l.Items), func(i *item) bool { return !i.Chat() || !i.Available })
 }
 
+// few is how many products the section on definitions names.
+const few = 6
+
+// Few are the first items of the page.
+func (l *listing) Few() []*item { return l.Items[:min(len(l.Items), few)] }
+
+// Rest is how many products Few leaves out.
+func (l *listing) Rest() int { return l.Total - len(l.Few()) }
+
 // list selects what a request asks for.
 func (st *stock) list(r *http.Request) *listing {
 	q := strings.TrimSpace(clip(r.URL.Query().Get("q"), 100))

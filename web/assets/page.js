@@ -117,7 +117,9 @@ function setUpTry(form) {
         if (text) {
           if (first) by("tryfirst").textContent = lasted(performance.now() - begun);
           first = false;
+          const below = answer.scrollHeight - answer.scrollTop - answer.clientHeight < 40;
           answer.append(text);
+          if (below) answer.scrollTop = answer.scrollHeight; // who has scrolled up is reading
         }
         if (event.usage) showUsage(event.usage, data);
       }
@@ -142,6 +144,7 @@ function setUpTry(form) {
     stop.hidden = false;
     send.disabled = true;
     report(say("calling"));
+    answer.scrollIntoView({ block: "nearest" });
     try {
       await call(key);
     } catch (error) {
