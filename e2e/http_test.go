@@ -6,26 +6,30 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // request is what a script's http command sends:
 //
-//	http [-token T] [-H 'Name: value'] [-fill N] [-leave TEXT] [-status N] METHOD PATH|URL [BODY|@FILE]
+//	http [-token T] [-H 'Name: value'] [-fill N] [-leave TEXT] [-gone TIME] [-status N] METHOD PATH|URL [BODY|@FILE]
 //
 // The credential is $TOLLGATE_TOKEN for /api, else $TOLLGATE_KEY; -token - sends none. In the body FILL stands for as many
-// letters as -fill says, and {{NAME}} for a variable of the environment. -leave hangs up once the text has been read. Standard
-// output is the status line, the headers in order, and the body; "(broken off)" at its end says that it is not whole. The
-// command fails for another status than 2xx, and for a body that is broken off; with -status N for another than N.
+// letters as -fill says, and {{NAME}} for a variable of the environment. -leave hangs up once the text has been read, -gone
+// when nothing has come after a time. Standard output is the status line, the headers in order, and the body; "(broken
+// off)" at its end says that it is not whole. The command fails for another status than 2xx, and for a body that is broken
+// off; with -status N for another than N.
 type request struct {
 	method, url, token string
 	headers            []string
 	body               []byte
 	leave              string
+	gone               time.Duration
 	status             int
 }
 
@@ -64,6 +68,9 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	if r.status != 0 {
 		good = a.status == r.status
 	}
+	if r.gone > 0 {
+		good = a.status == 0
+	}
 	if r.leave != "" {
 		good = bytes.Contains(a.body, []byte(r.leave))
 	}
@@ -84,6 +91,10 @@ func parseHTTP(ts *testscript.TestScript, args []string) *request {
 			r.headers = append(r.headers, v)
 		case "-leave":
 			r.leave = v
+		case "-gone":
+			d, err := time.ParseDuration(v)
+			ts.Check(err)
+			r.gone = d
 		case "-fill", "-status":
 			n, err := strconv.Atoi(v)
 			ts.Check(err)
@@ -134,7 +145,13 @@ func (r *request) send(ts *testscript.TestScript) *answer {
 	}
 	// A connection of its own: it is closed after the answer.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: patience}, Timeout: patience}
+	if r.gone > 0 {
+		client.Timeout = r.gone
+	}
 	resp, err := client.Do(req)
+	if r.gone > 0 && os.IsTimeout(err) {
+		return &answer{}
+	}
 	ts.Check(err)
 	defer resp.Body.Close()
 	a := &answer{status: resp.StatusCode, header: resp.Header}

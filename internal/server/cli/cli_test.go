@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate-io/tollgate/docs"
 )
 
 const token = "sk-tg-mgt-0123456789abcdefghijklmnopqrstuvwxyzABCDEFG012345"
@@ -106,13 +109,28 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		if r.code != Usage || !strings.Contains(r.stderr, "too many") {
 			t.Errorf("%s with too many arguments: %+v", name, r)
 		}
-		fs, _ := c.flags()
-		fs.VisitAll(func(f *flag.Flag) {
+		flags, _ := c.flags()
+		flags.VisitAll(func(f *flag.Flag) {
 			if kind, usage := flag.UnquoteUsage(f); usage == "" || kind == "string" || kind == "value" || kind == "int" {
 				t.Errorf("%s -%s says %q, %q", name, f.Name, kind, usage)
 			}
 		})
 	})
+}
+
+// The manual has to name every command, in both languages.
+func TestManualNamesEveryCommand(t *testing.T) {
+	for _, name := range []string{"en/commands.md", "zh/commands.md"} {
+		text, err := fs.ReadFile(docs.Manual(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range append(Commands(), completion(Commands())) {
+			if !strings.Contains(string(text), "`"+c.Name) {
+				t.Errorf("%s does not name %s", name, c.Name)
+			}
+		}
+	}
 }
 
 func TestUsage(t *testing.T) {
@@ -267,8 +285,8 @@ func TestCompletion(t *testing.T) {
 		}
 		scripts[shell] = r.stdout
 		each(Commands(), nil, func(path []string, c *Command) {
-			fs, _ := c.flags()
-			fs.VisitAll(func(f *flag.Flag) {
+			flags, _ := c.flags()
+			flags.VisitAll(func(f *flag.Flag) {
 				name := "-" + f.Name
 				if shell == "fish" {
 					name = "'" + f.Name + "'"
