@@ -373,12 +373,13 @@ func (f *Front) readBody(c *gateway.Call, r *http.Request) error {
 		return errEncoding
 	}
 	most := f.o.Gateway.MaxBody()
-	if r.ContentLength > most {
-		return errTooLarge
-	}
 	if k, _ := r.Context().Value(connKey{}).(*conn); k != nil {
 		k.reading.Store(time.Now().Unix())
 		defer k.reading.Store(0)
+	}
+	if r.ContentLength > most {
+		drain(r, most)
+		return errTooLarge
 	}
 	if n := int(r.ContentLength); n > 0 {
 		if cap(c.Body) < n {
@@ -398,6 +399,14 @@ func (f *Front) readBody(c *gateway.Call, r *http.Request) error {
 	return f.readGrowing(c, r, most)
 }
 
+// drain reads on for up to twice the limit: a client that is still sending when the connection is closed would
+// see a reset, and not the answer. One that asked beforehand, by Expect, is not made to send.
+func drain(r *http.Request, most int64) {
+	if r.Header["Expect"] == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, 2*most) // the answer is the same if it fails
+	}
+}
+
 func (f *Front) readGrowing(c *gateway.Call, r *http.Request, most int64) error {
 	for {
 		if len(c.Body) == cap(c.Body) {
@@ -407,6 +416,7 @@ func (f *Front) readGrowing(c *gateway.Call, r *http.Request, most int64) error 
 		c.Body = c.Body[:len(c.Body)+n]
 		switch {
 		case int64(len(c.Body)) > most:
+			drain(r, most)
 			return errTooLarge
 		case errors.Is(err, io.EOF):
 			return nil
