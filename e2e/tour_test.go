@@ -3,9 +3,11 @@
 //
 // A tour is made of blocks of a Markdown page, marked by comments that readers do not see:
 //
-//	<!-- tour -->      before a fenced block: its lines are run, in order, in one shell for the whole page
-//	<!-- tour fails -->  the same, but a command of the block must fail
-//	<!-- output -->    before the fenced block that follows: what the block before it prints
+//	<!-- tour -->             before a fenced block: its lines are run, in order, in one shell for the whole page
+//	<!-- tour fails -->       the same, but a command of the block must fail
+//	<!-- tour eventually -->  the same as the first, but run again for up to half a minute until the output is right;
+//	                          for what becomes true a moment later
+//	<!-- output -->           before the fenced block that follows: what the block before it prints
 //
 // In an output … stands for any text within a line, and alone on a line for any number of lines. A block that
 // starts the demo (go run ./cmd/tollgate demo …) runs beside the others, on a free port; its output is what it
@@ -63,11 +65,14 @@ func TestTour(t *testing.T) {
 type block struct {
 	line     int // in the page, of the marker
 	commands string
-	fails    bool
+	how      string  // "fails", "eventually" or nothing
 	output   *string // nil if the page shows none
 }
 
-var marker = regexp.MustCompile(`^<!-- (tour|tour fails|output) -->$`)
+var marker = regexp.MustCompile(`^<!-- (?:tour ?(fails|eventually|)|(output)) -->$`)
+
+// strayed is what was meant to be a marker.
+var strayed = regexp.MustCompile(`<!-- *(tour|output)`)
 
 // parseTour finds the tour in a page. A page without one is an error.
 func parseTour(page string) ([]block, error) {
@@ -79,10 +84,13 @@ func parseTour(page string) ([]block, error) {
 			continue
 		}
 		m := marker.FindStringSubmatch(strings.TrimSpace(lines[i]))
+		at := i + 1
 		if m == nil {
+			if strayed.MatchString(lines[i]) {
+				return nil, fmt.Errorf("line %d: no such marker: %s", at, lines[i])
+			}
 			continue
 		}
-		at := i + 1
 		for i++; i < len(lines) && strings.TrimSpace(lines[i]) == ""; i++ {
 		}
 		text, end := fenced(lines, i)
@@ -91,8 +99,8 @@ func parseTour(page string) ([]block, error) {
 		}
 		i = end
 		switch {
-		case m[1] != "output":
-			blocks = append(blocks, block{line: at, commands: text, fails: m[1] == "tour fails"})
+		case m[2] == "":
+			blocks = append(blocks, block{line: at, commands: text, how: m[1]})
 		case len(blocks) == 0 || blocks[len(blocks)-1].output != nil:
 			return nil, fmt.Errorf("line %d: no commands before this output", at)
 		default:
@@ -143,7 +151,9 @@ func runTour(t *testing.T, blocks []block) {
 				t.Fatalf("line %d: the demo is started already", b.line)
 			}
 			x.demo = demo.Start(t, strings.Fields(m[1])...)
-			x.check(b, x.demo.Log())
+			if fault := x.check(b, x.demo.Log(), false); fault != "" {
+				t.Error(fault)
+			}
 			continue
 		}
 		if x.demo == nil {
@@ -152,24 +162,42 @@ func runTour(t *testing.T, blocks []block) {
 		if x.shell == nil {
 			x.shell = startShell(t, x.demo)
 		}
-		out, failed := x.shell.run(strings.ReplaceAll(b.commands, published, strings.TrimPrefix(x.demo.URL, "http://")))
-		if failed != b.fails {
-			t.Errorf("line %d: failed is %v, should be %v:\n%s\n%s", b.line, failed, b.fails, b.commands, out)
-		}
-		x.check(b, out)
+		x.run(b)
 	}
 }
 
-// check compares what a block printed with the page.
-func (x *tour) check(b block, out string) {
+// run runs a block, as often as it says.
+func (x *tour) run(b block) {
 	x.t.Helper()
+	commands := strings.ReplaceAll(b.commands, published, strings.TrimPrefix(x.demo.URL, "http://"))
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); ; <-tick.C {
+		out, failed := x.shell.run(commands)
+		fault := x.check(b, out, failed)
+		if fault == "" {
+			return
+		}
+		if b.how != "eventually" || time.Since(began) > 30*time.Second {
+			x.t.Error(fault)
+			return
+		}
+	}
+}
+
+// check compares what a block did with the page, and says what is different.
+func (x *tour) check(b block, out string, failed bool) string {
+	if failed != (b.how == "fails") {
+		return fmt.Sprintf("line %d: failed is %v:\n%s\n%s", b.line, failed, b.commands, out)
+	}
 	if b.output == nil {
-		return
+		return ""
 	}
 	out = strings.NewReplacer(strings.TrimPrefix(x.demo.URL, "http://"), published, x.demo.Dir, "tollgate-data").Replace(out)
 	if good := matches(*b.output, out); good >= 0 {
-		x.t.Errorf("line %d: from line %d on the output is not what the page shows\n--- the page\n%s\n--- now\n%s", b.line, good+1, tidy(*b.output), tidy(out))
+		return fmt.Sprintf("line %d: from line %d on the output is not what the page shows\n--- the page\n%s\n--- now\n%s", b.line, good+1, tidy(*b.output), tidy(out))
 	}
+	return ""
 }
 
 var (
@@ -328,11 +356,12 @@ const sample = "# A page\n\n```sh\n<!-- tour -->\n```\n\n" +
 	"1. First\n\n   <!-- tour -->\n\n   ```sh\n   curl -i http://127.0.0.1:8080/healthz; echo\n   echo $TOLLGATE_URL; (exit 0)\n   ```\n\n" +
 	"   It prints this:\n\n   <!-- output -->\n\n   ```\n   HTTP/1.1 200 OK\n   …\n   {\"status\":\"ok\",\"version\":\"…\"}\n\n   http://127.0.0.1:8080\n   ```\n\n" +
 	"<!-- tour fails -->\n```sh\nfalse\necho on\n```\n<!-- output -->\n```text\non\n```\n" +
-	"<!-- tour -->\n```sh\nask models | grep -o '\"sandbox\"'\n```\n<!-- output -->\n```\n\"sandbox\"\n```\n"
+	"<!-- tour -->\n```sh\nask models | grep -o '\"sandbox\"'\n```\n<!-- output -->\n```\n\"sandbox\"\n```\n" +
+	"<!-- tour eventually -->\n```sh\nn=$((n + 1)); echo $n\n```\n<!-- output -->\n```\n2\n```\n"
 
 func TestSampleTour(t *testing.T) {
 	blocks, err := parseTour(sample)
-	if err != nil || len(blocks) != 4 || !blocks[2].fails || blocks[0].output != nil {
+	if err != nil || len(blocks) != 5 || blocks[2].how != "fails" || blocks[0].output != nil {
 		t.Fatalf("%+v, %v", blocks, err)
 	}
 	runTour(t, blocks)
@@ -344,6 +373,7 @@ func TestToursThatAreNone(t *testing.T) {
 		"<!-- tour -->\ntext":                   "no fenced block",
 		"<!-- tour -->\n```sh\nunended":         "no fenced block",
 		"<!-- output -->\n```\nx\n```":          "no commands before",
+		"<!-- tour quickly -->\n```\nx\n```":    "no such marker",
 	} {
 		if _, err := parseTour(page); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", page, err, want)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,19 +31,42 @@ type Demo struct {
 	log string
 }
 
-// Build compiles the product into the test's folder, with the race detector if the test has it.
+// Build compiles the product into the test's folder, with the race detector if the test has it. What was built
+// before is kept in .cache, for all tests: the linker takes long.
 func Build(t testing.TB) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "tollgate")
-	args := []string{"build", "-o", binary}
+	_, self, _, _ := runtime.Caller(0)
+	kept := filepath.Join(filepath.Dir(self), "..", "..", ".cache", "e2e")
+	if err := os.MkdirAll(kept, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(kept, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() // gives the lock back
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(kept, "tollgate")
+	args := []string{"build"}
 	if race {
+		binary += "-race"
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "github.com/tollgate-io/tollgate/cmd/tollgate")...)
+	cmd := exec.Command("go", append(args, "-o", binary, "github.com/tollgate-io/tollgate/cmd/tollgate")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the product does not build: %v\n%s", err, out)
 	}
-	return binary
+	own := filepath.Join(t.TempDir(), "tollgate")
+	data, err := os.ReadFile(binary)
+	if err == nil {
+		err = os.WriteFile(own, data, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return own
 }
 
 // Start builds the product and starts `tollgate demo` with more arguments.
