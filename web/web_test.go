@@ -147,7 +147,7 @@ func TestHome(t *testing.T) {
 		"Sandbox, no language model", "demo.env", `href="/products/acme/chat#definition"`, `client = OpenAI(`, "https://toll.example/v1/chat/completions", "2</b> models on sale")
 	w.lacks(en, "艾克米", "#ZgotmplZ", "%!")
 	zh := w.page("/", "Accept-Language", "zh-CN,zh;q=0.9,en;q=0.8")
-	w.holds(zh, `<html lang="zh-CN">`, "艾克米对话", "作答。", "USD / 1,000,000 个 token", "沙盒，非语言模型", "在售产品")
+	w.holds(zh, `<html lang="zh-CN">`, "艾克米对话", "作答。", "USD / 1,000,000 个词元", "沙盒，非语言模型", "在售产品")
 	w.lacks(zh, "Acme Chat", "#ZgotmplZ", "%!")
 }
 
