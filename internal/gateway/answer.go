@@ -50,10 +50,10 @@ func (c *Call) receive() (route.Outcome, time.Duration, error) {
 			return verdict(err), 0, err
 		case err == io.EOF:
 			return c.endOfStream()
+		case c.closed:
+			return route.Success, 0, nil // the client has its whole answer already, and may have left with it
 		case problem.Is(err, problem.ClientGone):
 			return route.Gone, 0, c.cancelled()
-		case c.closed:
-			return route.Success, 0, nil // the client has its whole answer already
 		case c.started:
 			c.breakOff(errBroken.Because(err), spool.UpstreamLost)
 			return route.Failure, 0, err
@@ -317,11 +317,15 @@ func (c *Call) cancelled() error {
 	return errDraining
 }
 
-// gone charges what was delivered to a client that left.
+// gone charges what was delivered to a client that left. One that only shut its own side still reads: it must not see
+// a clean end.
 func (c *Call) gone() error {
 	c.ev.Err, c.ev.Outcome, c.ev.Status, c.rec.Status = errClientGone, telemetry.ClientGone, 499, 499
 	c.usageOfDelivered()
 	_ = c.conclude(spool.ClientGone) // nobody is left to be told; the spool's failure shows in Err and metrics
+	if c.started {
+		c.Out.Abort()
+	}
 	return errClientGone
 }
 

@@ -241,7 +241,11 @@ func (c *Call) fail(err error) error {
 			e = problem.As(err)
 		}
 	}
-	if !c.started && e.Kind != problem.ClientGone {
+	switch {
+	case c.started:
+	case e.Kind == problem.ClientGone:
+		c.Out.Abort() // one that only shut its own side must not take silence for an empty answer
+	default:
 		c.render(e)
 	}
 	return err

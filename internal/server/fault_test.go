@@ -1,0 +1,58 @@
+package server
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// raw sends bytes as they are on a connection of their own.
+func (x *testApp) raw(request string) *net.TCPConn {
+	x.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(x.url, "http://"))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		x.t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, request); err != nil {
+		x.t.Fatal(err)
+	}
+	return c.(*net.TCPConn)
+}
+
+// rawChat is a chat request as bytes.
+func (x *testApp) rawChat(model, rest string) string {
+	body := `{"model":"` + model + `",` + rest + `"messages":[{"role":"user","content":"hi"}]}`
+	return "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + x.key + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
+}
+
+// TestHalfClosedClient shuts its side of the connection, which is leaving: what it still reads must not look like
+// a complete answer.
+func TestHalfClosedClient(t *testing.T) {
+	x := startApp(t, nil)
+	c := x.raw(x.rawChat("fake-slow", ""))
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(c); len(answer) > 0 {
+		t.Errorf("before the answer began: %s", answer)
+	}
+	c = x.raw(x.rawChat("fake-long", `"stream":true,`))
+	stream := bufio.NewReader(c)
+	if _, err := stream.ReadString('}'); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(stream); strings.HasSuffix(string(answer), "\r\n0\r\n\r\n") {
+		t.Errorf("a stream that was cut short ended cleanly: %s", answer[max(0, len(answer)-300):])
+	}
+}
