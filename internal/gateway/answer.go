@@ -377,7 +377,7 @@ func (c *Call) builtin(x *target) (route.Outcome, error) {
 	case w.status >= 500:
 		return route.Failure, errUpstream.Because(errors.New(string(c.answer)))
 	case w.status >= 400:
-		return route.Success, c.refuseAs(w.status, c.answer, "application/json")
+		return route.Success, c.refuseAs(w.status, c.answer)
 	}
 	return c.answerJSON(c.answer)
 }
@@ -409,12 +409,4 @@ func (w *builtinWriter) Write(b []byte) error {
 	}
 	w.c.answer = append(w.c.answer, b...)
 	return nil
-}
-
-// contentType is an upstream's content type where it may be handed on, else JSON's.
-func contentType(v []byte) string {
-	if len(v) == 0 || string(v) == "application/json" {
-		return "application/json"
-	}
-	return string(v)
 }

@@ -117,15 +117,25 @@ func (c *Call) remote(x *target) (route.Outcome, time.Duration, error) {
 	switch s := c.resp.Status; {
 	case s >= 200 && s < 300:
 		return c.receive()
-	case s == 401 || s == 403:
+	case s == 401 || s == 402 || s == 403 || s == 407: // between the provider and its upstream: a 402 is the provider's empty account
 		return route.Denied, 0, errBusy.Because(c.upstreamSaid())
 	case s == 429:
 		after := retryAfter(c.resp.Header("retry-after"))
 		return route.Throttled, after, errBusy.After(max(after, time.Second)).Because(c.upstreamSaid())
-	case s == 404 || s == 408 || s >= 500 || s < 400:
-		return route.Failure, retryAfter(c.resp.Header("retry-after")), errUpstream.Because(c.upstreamSaid())
+	case callersFault(s):
+		return route.Success, 0, c.passError()
 	}
-	return route.Success, 0, c.passError()
+	return route.Failure, retryAfter(c.resp.Header("retry-after")), errUpstream.Because(c.upstreamSaid())
+}
+
+// callersFault reports whether a status says that the request itself is wrong. Any other refusal is about the
+// upstream: that it does not know the path or the model, or wants to be asked elsewhere.
+func callersFault(status int) bool {
+	switch status {
+	case 400, 413, 414, 415, 422, 451:
+		return true
+	}
+	return false
 }
 
 // failure is what the client is told of an error of the egress room.
@@ -167,17 +177,17 @@ func (c *Call) passError() error {
 	if len(body) == 0 || body[0] != '{' {
 		return &finalError{problem.New(problem.Invalid, "gateway.upstream_refused", "the model's upstream refused the request with status %d", status).Because(errors.New(string(body[:min(len(body), 500)])))}
 	}
-	return c.refuseAs(status, body, contentType(c.resp.Header("content-type")))
+	return c.refuseAs(status, body)
 }
 
 // refuseAs closes the call at no charge and hands on an upstream's own refusal.
-func (c *Call) refuseAs(status int, body []byte, contentType string) error {
+func (c *Call) refuseAs(status int, body []byte) error {
 	c.ev.Status, c.ev.Outcome = status, telemetry.Refused
 	c.rec.Status = uint16(status)
 	if err := c.conclude(spool.Failed); err != nil {
 		return &finalError{err}
 	}
-	c.headers(contentType)
+	c.headers("application/json") // whatever the upstream called it: a page is not served from this origin
 	c.send(status, body)
 	return nil
 }

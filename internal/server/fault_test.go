@@ -8,7 +8,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tollgate-io/tollgate/internal/rating"
 )
+
+// perToken is a card of a millionth for each token.
+func perToken(t *testing.T) *rating.Card {
+	t.Helper()
+	card, err := rating.ParseCard([]byte(`{"currency":"USD","lines":[{"name":"input","meter":"tokens","when":{"class":"input"},"pricing":"per_unit","price":"1","per":1000000},
+		{"name":"output","meter":"tokens","when":{"class":"output"},"pricing":"per_unit","price":"1","per":1000000}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return card
+}
 
 // raw sends bytes as they are on a connection of their own.
 func (x *testApp) raw(request string) *net.TCPConn {
@@ -54,5 +67,18 @@ func TestHalfClosedClient(t *testing.T) {
 	}
 	if answer, _ := io.ReadAll(stream); strings.HasSuffix(string(answer), "\r\n0\r\n\r\n") {
 		t.Errorf("a stream that was cut short ended cleanly: %s", answer[max(0, len(answer)-300):])
+	}
+}
+
+// TestUpstreamAccountIsNotTheCallers has the upstream complain of things between it and the provider.
+func TestUpstreamAccountIsNotTheCallers(t *testing.T) {
+	x := startApp(t, nil)
+	for status, want := range map[int]int{402: 503, 407: 503, 405: 502, 410: 502, 301: 502, 413: 413, 422: 422} {
+		model := "fake?status=" + strconv.Itoa(status)
+		key := x.sellAt("upstream"+strconv.Itoa(status), "upstream", model, perToken(t))
+		a := x.post("/v1/chat/completions", key, `{"model":"upstream`+strconv.Itoa(status)+`","messages":[]}`)
+		if a.status != want {
+			t.Errorf("%d came out as %d: %s", status, a.status, a.body)
+		}
 	}
 }
