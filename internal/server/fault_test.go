@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,6 +80,30 @@ func TestUpstreamAccountIsNotTheCallers(t *testing.T) {
 		a := x.post("/v1/chat/completions", key, `{"model":"upstream`+strconv.Itoa(status)+`","messages":[]}`)
 		if a.status != want {
 			t.Errorf("%d came out as %d: %s", status, a.status, a.body)
+		}
+	}
+}
+
+// TestRefusalBeforeTheBody refuses by the head alone: the answer must not wait for a body that does not come.
+func TestRefusalBeforeTheBody(t *testing.T) {
+	x := startApp(t, nil)
+	var conns []net.Conn
+	for _, request := range []string{
+		"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nonsense\r\nContent-Length: 1000\r\n\r\n",
+		"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + x.key + "\r\nContent-Encoding: gzip\r\nContent-Length: 1000\r\n\r\n",
+	} {
+		conns = append(conns, x.raw(request))
+	}
+	for _, c := range conns {
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.StatusCode != 401 && r.StatusCode != 422 {
+			t.Error(r.Status)
+		}
+		if _, err := io.ReadAll(c); err != nil { // and the connection ends
+			t.Error(err)
 		}
 	}
 }
