@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,12 @@ func OpenVault(ctx context.Context, c *Config) (v *Vault, closeDB func() error, 
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if path, ok := strings.CutPrefix(c.Database, "sqlite:"); ok {
+		// An empty database would have nothing sealed, and its keys be dropped.
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, problem.New(problem.NotFound, "server.no_database", "there is no database %s: where the platform has another one, name its configuration with -config", path)
+		}
 	}
 	d, err := db.Open(ctx, c.Database, db.Options{})
 	if err != nil {
