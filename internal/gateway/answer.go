@@ -23,9 +23,15 @@ var (
 	errCut    = problem.New(problem.Funds, "gateway.cut", "the answer reached the limit that was reserved for it and was cut; raise max_tokens or the plan's limit")
 )
 
-// receive hands the answer of an upstream on.
+// receive hands the answer of an upstream on. A stream that nobody asked for, or none where one was, is a failure: the
+// client could not read it, and would pay for nothing.
 func (c *Call) receive() (route.Outcome, time.Duration, error) {
-	if !bytes.HasPrefix(c.resp.Header("content-type"), eventStream) {
+	kind := c.resp.Header("content-type")
+	stream := len(kind) >= len(eventStream) && bytes.EqualFold(kind[:len(eventStream)], eventStream)
+	if stream != (c.scan.Stream && c.op.capability == catalog.Chat) {
+		return route.Failure, 0, errUpstream.Because(fmt.Errorf("upstream answered with %q, a stream was asked for: %t", kind, c.scan.Stream))
+	}
+	if !stream {
 		body, err := c.whole()
 		if err != nil {
 			if problem.Is(err, problem.ClientGone) {

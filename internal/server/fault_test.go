@@ -5,11 +5,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tollgate-io/tollgate/internal/catalog"
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/rating"
 )
 
@@ -104,6 +108,46 @@ func TestRefusalBeforeTheBody(t *testing.T) {
 		}
 		if _, err := io.ReadAll(c); err != nil { // and the connection ends
 			t.Error(err)
+		}
+	}
+}
+
+// addUpstream adds an upstream of the demo's provider.
+func (x *testApp) addUpstream(name, url string) {
+	x.t.Helper()
+	err := x.DB.Update(x.t.Context(), func(tx *db.Tx) error {
+		o, err := org.ByNameTx(tx, demoProvider)
+		if err != nil {
+			return err
+		}
+		_, err = x.Catalog.CreateUpstreamTx(tx, demoActor, o.ID, catalog.UpstreamInput{Name: name, URL: url})
+		return err
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// TestAnswerOfTheWrongShape has the upstream stream where nobody asked for it, and the reverse: no client can read that.
+func TestAnswerOfTheWrongShape(t *testing.T) {
+	x := startApp(t, nil)
+	for name, c := range map[string]struct{ kind, body, rest string }{
+		"json":   {"application/json", `{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`, `"stream":true,`},
+		"stream": {"text/event-stream", "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n", ""},
+	} {
+		up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", c.kind)
+			io.WriteString(w, c.body)
+		}))
+		defer up.Close()
+		x.addUpstream(name, up.URL)
+		key := x.sellAt("shape-"+name, name, "m", perToken(t))
+		a := x.post("/v1/chat/completions", key, `{"model":"shape-`+name+`",`+c.rest+`"messages":[]}`)
+		if a.status != 502 {
+			t.Fatalf("%s: %d %s", name, a.status, a.body)
+		}
+		if e := x.event(a.id()); e.Charge != 0 || e.Outcome != "failed" {
+			t.Errorf("%s: %+v", name, e)
 		}
 	}
 }
