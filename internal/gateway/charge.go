@@ -132,9 +132,12 @@ func (c *Call) usageOfDelivered() {
 	}
 	d := c.tap.Delivered()
 	switch {
+	case !c.started: // and the tap may still be that of the call before
+		c.usage, c.charge = llm.Usage{}, 0
+		return
 	case c.tap.Usage().Found:
 		c.usage = *c.tap.Usage()
-	case !c.started || d.Bytes == 0 && d.Choices == 0:
+	case d.Bytes == 0 && d.Choices == 0:
 		c.usage = llm.Usage{}
 		c.charge = 0
 		return
