@@ -3,6 +3,7 @@ package web
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -300,8 +301,8 @@ func TestNames(t *testing.T) {
 	consumer := must(w.orgs.Create(w.ctx, w.who, org.Draft{Name: "consumer", Parts: org.Consumer}))
 	for _, it := range st.items {
 		_, err := w.book.Resolve(must(db.ParseID(consumer.ID, "org")), []byte(it.Name))
-		needs, ok := err.(*plan.NeedsSubscription)
-		if !ok || needs.Product.ID != it.Product.ID {
+		var needs *plan.NeedsSubscription
+		if !errors.As(err, &needs) || needs.Product.ID != it.Product.ID {
 			t.Errorf("%s: %v", it.Name, err)
 		}
 	}

@@ -21,6 +21,7 @@ const browser = await chromium.launch({
 const faults = [];
 async function open(at, { allow, ...reader } = {}) {
   const context = await browser.newContext({ viewport: desktop, locale: 'en-US', reducedMotion: 'reduce', permissions: ['clipboard-read', 'clipboard-write'], ...reader });
+  context.setDefaultTimeout(60_000); // other tests may have the processor
   const page = await context.newPage();
   page.on('pageerror', (e) => faults.push(`${at}: ${e.message}`));
   page.on('console', (m) => {
