@@ -31,6 +31,9 @@ type Options struct {
 	Trusted []netip.Prefix
 	// BodyTime is how long a request body may take; default 60 s.
 	BodyTime time.Duration
+	// WriteTime is how long a client may take to accept a piece of an answer; default 60 s. Without it one that does
+	// not read would keep its call, its hold and the gateway's keep-alive waiting.
+	WriteTime time.Duration
 }
 
 // Front is an http.Handler for the data plane. It also looks after client connections: hook Listen and
@@ -41,6 +44,7 @@ type Front struct {
 	mu    sync.Mutex
 	conns map[*conn]struct{} // guarded by mu
 	calls atomic.Int64       // under way
+	now   atomic.Int64       // Unix seconds, moved by the janitor
 	stop  chan struct{}
 	once  sync.Once
 	wg    sync.WaitGroup
@@ -50,6 +54,9 @@ type Front struct {
 func New(o Options) *Front {
 	if o.BodyTime == 0 {
 		o.BodyTime = time.Minute
+	}
+	if o.WriteTime == 0 {
+		o.WriteTime = time.Minute
 	}
 	f := &Front{o: o, mux: http.NewServeMux(), conns: map[*conn]struct{}{}, stop: make(chan struct{})}
 	f.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Chat) })
@@ -62,6 +69,7 @@ func New(o Options) *Front {
 		f.call(w, r, func(c *gateway.Call) { c.Generation(r.Context(), r.PathValue("id")) })
 	})
 	f.mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Unknown) })
+	f.now.Store(time.Now().Unix())
 	f.wg.Add(1)
 	go f.janitor()
 	return f
@@ -107,6 +115,7 @@ type conn struct {
 	cancel  *egress.Cancel // guarded by mu: of the call under way
 	gone    bool           // guarded by mu
 	reading atomic.Int64   // Unix seconds since a body is being read, or 0
+	writing atomic.Int64   // Unix seconds since a piece is being written, or 0
 	once    sync.Once
 }
 
@@ -150,6 +159,21 @@ func (c *conn) cut() {
 	}
 }
 
+// pieceSize is how many bytes a client is to take within WriteTime.
+const pieceSize = 256 << 10
+
+// Write writes in pieces, so that the janitor sees a client that does not read, and leaves a slow one alone.
+func (c *conn) Write(b []byte) (n int, err error) {
+	defer c.writing.Store(0)
+	for {
+		c.writing.Store(c.front.now.Load())
+		m, err := c.Conn.Write(b[n:min(n+pieceSize, len(b))])
+		if n += m; err != nil || n == len(b) {
+			return n, err
+		}
+	}
+}
+
 // Close ends the watch before the descriptor can be another's.
 func (c *conn) Close() error {
 	c.once.Do(func() {
@@ -174,7 +198,7 @@ func (f *Front) ConnContext(ctx context.Context, nc net.Conn) context.Context {
 	return ctx
 }
 
-// janitor ends connections whose request body does not come.
+// janitor ends connections whose request body does not come, or whose client does not read.
 func (f *Front) janitor() {
 	defer f.wg.Done()
 	t := time.NewTicker(time.Second)
@@ -184,8 +208,13 @@ func (f *Front) janitor() {
 		case <-f.stop:
 			return
 		case now := <-t.C:
+			f.now.Store(now.Unix())
 			f.mu.Lock()
 			for c := range f.conns {
+				if since := c.writing.Load(); since != 0 && now.Unix()-since > int64(f.o.WriteTime/time.Second) {
+					// As below. The write that waits fails, and with it the call: what was delivered is charged.
+					_ = c.SetWriteDeadline(time.Unix(1, 0))
+				}
 				if since := c.reading.Load(); since != 0 && now.Unix()-since > int64(f.o.BodyTime/time.Second) {
 					// An error here means that the connection is closed already.
 					_ = c.SetReadDeadline(time.Unix(1, 0))

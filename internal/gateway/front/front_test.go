@@ -1,10 +1,54 @@
 package front
 
 import (
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"testing"
+	"time"
+
+	"github.com/tollgate-io/tollgate/internal/egress"
 )
+
+func TestClientThatDoesNotRead(t *testing.T) {
+	e := egress.New(egress.Options{})
+	defer e.Close()
+	f := New(Options{Egress: e, WriteTime: time.Second})
+	defer f.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		for piece := make([]byte, 1<<20); err == nil; {
+			_, err = w.Write(piece)
+		}
+		ended <- err
+	})}
+	go srv.Serve(f.Listen(l))
+	defer srv.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the answer is still being written")
+	}
+}
 
 func TestClientIP(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}
