@@ -56,9 +56,9 @@ func (c *Call) forward() error {
 			return final.err
 		}
 		last = err
-	}
-	if c.started {
-		return nil
+		if !c.opened {
+			break // its CLOSE could not be written: another answer would go unrecorded
+		}
 	}
 	return last
 }
