@@ -269,8 +269,22 @@ func (c *Call) render(e *problem.Error) {
 
 // mentionsAudio reports whether the request could move audio: then audio tokens are held for. The needles begin
 // with a quotation mark, which is rare in a long prompt: the search then runs at the speed of memory.
+// No encoder escapes ASCII letters or the underscore: a body with such an escape may spell the word with it.
 func mentionsAudio(body []byte) bool {
-	return bytes.Contains(body, []byte(`"audio"`)) || bytes.Contains(body, []byte(`"input_audio"`))
+	if bytes.Contains(body, []byte(`"audio"`)) || bytes.Contains(body, []byte(`"input_audio"`)) {
+		return true
+	}
+	for {
+		i := bytes.Index(body, []byte(`\u00`))
+		if i < 0 || i+6 > len(body) {
+			return false
+		}
+		switch hi, lo := body[i+4], body[i+5]; {
+		case hi == '6', hi == '7' && lo|0x20 != 'f', hi == '5' && lo|0x20 == 'f':
+			return true
+		}
+		body = body[i+6:]
+	}
 }
 
 // stringBytes gives the bytes of s without a copy; they must not be changed or kept.

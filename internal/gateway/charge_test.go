@@ -20,3 +20,18 @@ func TestNothingDeliveredCostsNothing(t *testing.T) {
 		t.Errorf("%+v costs %d", c.usage, c.charge)
 	}
 }
+
+func TestMentionsAudio(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"messages":[{"role":"user","content":"audio, please; \u00e9 and \u003c"}]}`:   false,
+		`{"modalities":["text","audio"]}`:                                               true,
+		`{"messages":[{"content":[{"type":"input_audio","input_audio":{"data":""}}]}]}`: true,
+		`{"modalities":["text","\u0061udio"]}`:                                          true,
+		`{"modalities":["\u00e9","a\u0075dio"]}`:                                        true,
+		`{"messages":[{"content":[{"type":"input\u005Faudio"}]}]}`:                      true,
+	} {
+		if got := mentionsAudio([]byte(body)); got != want {
+			t.Errorf("%s: %t", body, got)
+		}
+	}
+}
