@@ -1,9 +1,9 @@
 package db
 
 import (
-	"bytes"
 	"database/sql/driver"
 	"encoding/binary"
+	"io"
 	"strings"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -18,7 +18,7 @@ func (t *Tx) copyIn(table string, cols []string, data []any, rows int) (int64, e
 		if !ok {
 			return driver.ErrBadConn
 		}
-		tag, err := c.Conn().PgConn().CopyFrom(t.stmtCtx(), bytes.NewReader(copyData(data, rows)),
+		tag, err := c.Conn().PgConn().CopyFrom(t.stmtCtx(), &copyStream{data: data, rows: rows},
 			"COPY "+table+" ("+strings.Join(cols, ", ")+") FROM STDIN BINARY")
 		n = tag.RowsAffected()
 		return err
@@ -29,43 +29,46 @@ func (t *Tx) copyIn(table string, cols []string, data []any, rows int) (int64, e
 	return n, nil
 }
 
-// copyData encodes rows in PostgreSQL's binary COPY format.
-func copyData(data []any, rows int) []byte {
-	b := make([]byte, 0, copySize(data, rows))
-	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
-	for r := range rows {
-		b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
-		for _, d := range data {
-			b = appendField(b, d, r)
-		}
-	}
-	return append(b, 0xff, 0xff)
+// copyStream encodes rows in PostgreSQL's binary COPY format as they are read, so that the server works on the
+// first while the rest is encoded.
+type copyStream struct {
+	data []any
+	rows int
+	next int    // row
+	buf  []byte // encoded and not yet read
+	all  []byte // the array of buf
 }
 
-// copySize is how many bytes copyData makes.
-func copySize(data []any, rows int) int {
-	size := 19 + 2 + rows*(2+4*len(data))
-	for _, d := range data {
-		switch d := d.(type) {
-		case []string:
-			for _, s := range d {
-				size += len(s)
-			}
-		case [][]byte:
-			for _, s := range d {
-				size += len(s)
-			}
-		case []*string:
-			for _, s := range d {
-				if s != nil {
-					size += len(*s)
-				}
-			}
-		default:
-			size += 8 * rows
+// Read implements io.Reader.
+func (c *copyStream) Read(p []byte) (int, error) {
+	if len(c.buf) == 0 {
+		if c.next > c.rows {
+			return 0, io.EOF
+		}
+		c.all = c.all[:0]
+		c.encode(len(p))
+		c.buf = c.all
+	}
+	n := copy(p, c.buf)
+	c.buf = c.buf[n:]
+	return n, nil
+}
+
+// encode fills all with about size bytes.
+func (c *copyStream) encode(size int) {
+	if c.next == 0 {
+		c.all = append(c.all, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	}
+	for ; c.next < c.rows && len(c.all) < size; c.next++ {
+		c.all = binary.BigEndian.AppendUint16(c.all, uint16(len(c.data)))
+		for _, d := range c.data {
+			c.all = appendField(c.all, d, c.next)
 		}
 	}
-	return size
+	if c.next == c.rows && len(c.all) < size {
+		c.all = append(c.all, 0xff, 0xff)
+		c.next++
+	}
 }
 
 // appendField appends the length and the bytes of one field; length −1 is NULL.

@@ -3,6 +3,7 @@ package db_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -126,6 +127,39 @@ func TestWhoseFailure(t *testing.T) {
 		}
 		if !db.IsEngine(syntax) || db.IsRefused(syntax) {
 			t.Errorf("%v: engine %v, refused %v", syntax, db.IsEngine(syntax), db.IsRefused(syntax))
+		}
+	})
+}
+
+// TestInsertRowsMany: more than fits into one message of a COPY arrives whole.
+func TestInsertRowsMany(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, d *db.DB) {
+		const rows = 4000
+		ids, names, ns, data := make([]string, rows), make([]string, rows), make([]int64, rows), make([][]byte, rows)
+		for i := range ids {
+			ids[i], names[i], ns[i], data[i] = fmt.Sprint("r", i), strings.Repeat("x", i%100), int64(i), make([]byte, i%70)
+		}
+		err := d.Settle(ctx, func(tx *db.Tx) error {
+			_, _, err := tx.InsertRows("thing", []string{"id", "name", "n", "data"}, []any{ids, names, ns, data}, "")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.View(ctx, func(tx *db.Tx) error {
+			var count, sum, text, bytes int64
+			err := tx.QueryRow(`SELECT COUNT(*), CAST(SUM(n) AS BIGINT), CAST(SUM(LENGTH(name)) AS BIGINT), CAST(SUM(LENGTH(data)) AS BIGINT) FROM thing`).Scan(&count, &sum, &text, &bytes)
+			wantText, wantBytes := int64(0), int64(0)
+			for i := range rows {
+				wantText, wantBytes = wantText+int64(i%100), wantBytes+int64(i%70)
+			}
+			if count != rows || sum != rows*(rows-1)/2 || text != wantText || bytes != wantBytes {
+				t.Errorf("%d rows, sum %d, %d of text, %d bytes", count, sum, text, bytes)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	})
 }

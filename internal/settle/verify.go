@@ -160,6 +160,12 @@ func verifySuspense(tx *db.Tx, r *Report) error {
 	return nil
 }
 
+// SuspendedTx counts the calls in suspense.
+func SuspendedTx(tx *db.Tx) (n int, err error) {
+	err = tx.QueryRow(`SELECT COUNT(*) FROM settle_suspense WHERE resolved IS NULL`).Scan(&n)
+	return n, err
+}
+
 // Suspended is a call that could not be settled.
 type Suspended struct {
 	Event, Org, Reason string

@@ -200,6 +200,7 @@ type nodeOptions struct {
 	batch int
 	bank  BankOptions
 	db    *db.DB // empty for the world's
+	seg   int64  // bytes of a segment
 }
 
 // start opens a node and recovers; its loops are not running.
@@ -219,7 +220,7 @@ func (w *world) open(o nodeOptions) *node {
 	if o.db == nil {
 		o.db = w.db
 	}
-	s, err := spool.Open(spool.Options{Dir: o.dir, SegmentSize: 256 << 10, Slots: 256})
+	s, err := spool.Open(spool.Options{Dir: o.dir, SegmentSize: max(o.seg, 256<<10), Slots: 256})
 	w.ok(err)
 	o.bank.Spool, o.bank.Epoch, o.bank.Clock = s.ID(), s.Epoch(), w.clock
 	n := &node{w: w, dir: o.dir, spool: s, bank: NewBank(o.db, o.bank)}
