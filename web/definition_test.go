@@ -135,7 +135,7 @@ func TestHugeDocuments(t *testing.T) {
 	} {
 		begun := time.Now()
 		d, err := readDocument(text)
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > 30*time.Second { // a fraction of a second, if the machine has nothing else to do
 			t.Errorf("%s took %s", name, took)
 		}
 		if err != nil {
