@@ -256,8 +256,12 @@ func (c *Call) fail(err error) error {
 
 func (c *Call) render(e *problem.Error) {
 	c.headers("application/json")
-	if e.RetryAfter > 0 {
-		c.Out.SetHeader("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
+	wait := e.RetryAfter
+	if wait <= 0 && (e.Kind == problem.Unavailable || e.Kind == problem.TooMany) {
+		wait = time.Second // a refusal that passes says when to come back
+	}
+	if wait > 0 {
+		c.Out.SetHeader("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	c.out = openai.AppendError(c.out[:0], e, c.Language, c.ids)
 	c.started = true

@@ -85,6 +85,9 @@ func TestUpstreamAccountIsNotTheCallers(t *testing.T) {
 		if a.status != want {
 			t.Errorf("%d came out as %d: %s", status, a.status, a.body)
 		}
+		if want == 503 && a.header.Get("Retry-After") == "" {
+			t.Errorf("%d came out without Retry-After", status)
+		}
 	}
 }
 
