@@ -137,7 +137,7 @@ func TestInsertRowsMany(t *testing.T) {
 		const rows = 4000
 		ids, names, ns, data := make([]string, rows), make([]string, rows), make([]int64, rows), make([][]byte, rows)
 		for i := range ids {
-			ids[i], names[i], ns[i], data[i] = fmt.Sprint("r", i), strings.Repeat("x", i%100), int64(i), make([]byte, i%70)
+			ids[i], names[i], ns[i], data[i] = fmt.Sprint("r", i), fmt.Sprintf("%04d", i)+strings.Repeat("x", i%100), int64(i), make([]byte, i%70)
 		}
 		err := d.Settle(ctx, func(tx *db.Tx) error {
 			_, _, err := tx.InsertRows("thing", []string{"id", "name", "n", "data"}, []any{ids, names, ns, data}, "")
@@ -151,7 +151,7 @@ func TestInsertRowsMany(t *testing.T) {
 			err := tx.QueryRow(`SELECT COUNT(*), CAST(SUM(n) AS BIGINT), CAST(SUM(LENGTH(name)) AS BIGINT), CAST(SUM(LENGTH(data)) AS BIGINT) FROM thing`).Scan(&count, &sum, &text, &bytes)
 			wantText, wantBytes := int64(0), int64(0)
 			for i := range rows {
-				wantText, wantBytes = wantText+int64(i%100), wantBytes+int64(i%70)
+				wantText, wantBytes = wantText+4+int64(i%100), wantBytes+int64(i%70)
 			}
 			if count != rows || sum != rows*(rows-1)/2 || text != wantText || bytes != wantBytes {
 				t.Errorf("%d rows, sum %d, %d of text, %d bytes", count, sum, text, bytes)
