@@ -154,3 +154,11 @@ func TestAnswerOfTheWrongShape(t *testing.T) {
 		}
 	}
 }
+
+func TestHead(t *testing.T) {
+	x := startApp(t, nil)
+	r, _ := http.NewRequestWithContext(t.Context(), "HEAD", x.url+"/v1/models", nil)
+	if a := x.do(r, x.key); a.status != 200 || len(a.body) != 0 || a.header.Get("Content-Length") == "" {
+		t.Error(a.status, a.header)
+	}
+}

@@ -256,6 +256,9 @@ func (x *exchange) Start(status int, length int64) {
 
 func (x *exchange) Write(b []byte) error {
 	_, err := x.w.Write(b)
+	if errors.Is(err, http.ErrBodyNotAllowed) { // HEAD: the client has all that it asked for
+		return nil
+	}
 	return err
 }
 
