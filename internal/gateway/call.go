@@ -205,11 +205,13 @@ func (c *Call) resolve() error {
 	if errors.As(err, &needs) {
 		// Nothing is subscribed to by a call that would be refused all the same.
 		if err := c.suits(needs.Product); err != nil {
+			c.ev.Model = needs.Product.Model
 			return err
 		}
 		offer, err = c.subscribe(needs.PlanID)
 	}
 	if err != nil {
+		c.ev.Model = string(c.scan.Name) // a trace keeps it for longer than the body lives
 		return err
 	}
 	c.offer = offer
