@@ -59,15 +59,15 @@ type Options struct {
 	Idem      *idem.Store
 	Recording *record.Store
 
-	HTTP      *http.Client                           // guarded (egress); asks upstreams for their models
-	Doctor    func(context.Context) []Finding        // what only the process knows: spool, settlement, disk, upstreams; may be nil
-	Sealing   func(context.Context) (Sealing, error) // what is sealed with which key
-	Reseal    func(context.Context) (int, error)     // seals everything with the first key of the key file
-	Remote    func(*http.Request) netip.Addr         // who is calling, behind trusted proxies; nil: the connection's address
-	Clock     clock.Clock                            // nil: the machine's
-	Log       *slog.Logger                           // nil: nowhere
-	PublicURL string                                 // how users reach the platform, for the document
-	Version   string                                 // of the binary
+	HTTP      *http.Client                                     // guarded (egress); asks upstreams for their models
+	Doctor    func(ctx context.Context, lang string) []Finding // finds out how the process is
+	Sealing   func(context.Context) (Sealing, error)           // what is sealed with which key
+	Reseal    func(context.Context) (int, error)               // seals everything with the first key of the key file
+	Remote    func(*http.Request) netip.Addr                   // who is calling, behind trusted proxies; nil: the connection's address
+	Clock     clock.Clock                                      // nil: the machine's
+	Log       *slog.Logger                                     // nil: nowhere
+	PublicURL string                                           // how users reach the platform, for the document
+	Version   string                                           // of the binary
 }
 
 // maxBody is the largest request body, in bytes.
@@ -268,8 +268,11 @@ func (s *server) readBody(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // not every connection has one
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTime)) // not every connection has one
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	// The server goes on reading, to see the client leave: past the deadline it would take it for gone.
+	_ = connection.SetReadDeadline(time.Time{})
 	switch key := r.Header.Get("Idempotency-Key"); {
 	case err != nil:
 		err = problem.New(problem.Invalid, "api.body_unread", "the request body did not arrive completely, or in time").Because(err)

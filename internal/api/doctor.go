@@ -2,13 +2,9 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/auth"
-	"github.com/tollgate-io/tollgate/internal/db"
-	"github.com/tollgate-io/tollgate/internal/org"
-	"github.com/tollgate-io/tollgate/internal/settle"
 )
 
 // The states of a [Finding].
@@ -22,7 +18,8 @@ const (
 type Finding struct {
 	Name   string `json:"name" example:"database"`
 	State  string `json:"state" enum:"ok,warning,failed"`
-	Detail string `json:"detail"`
+	Detail string `json:"detail" doc:"In English or Chinese, by Accept-Language"`
+	Advice string `json:"advice,omitempty" doc:"What to do about it"`
 }
 
 type doctorOutput struct {
@@ -35,67 +32,18 @@ type doctorOutput struct {
 }
 
 func (s *server) doctor() {
-	read(s, route("get-doctor", "GET /doctor", "Find out how the platform is", tagged("doctor")),
+	read(s, route("get-doctor", "GET /doctor", "Find out how the platform is", tagged("doctor"),
+		about("As the process that answers sees it: database, spool, settlement, chains, upstreams, keys, disk, clock, limits.")),
 		func(ctx context.Context, c *call, _ *struct{}) (*doctorOutput, error) {
 			if err := auth.Permit(c.principal, "doctor.read", ""); err != nil {
 				return nil, err
 			}
 			out := &doctorOutput{}
 			out.Body.OK, out.Body.Version, out.Body.Time = true, s.Version, s.Clock.Now().UTC()
-			out.Body.Findings = s.findings(ctx)
-			if s.Doctor != nil {
-				out.Body.Findings = append(out.Body.Findings, s.Doctor(ctx)...)
-			}
+			out.Body.Findings = append([]Finding{}, s.Doctor(ctx, c.lang)...)
 			for _, f := range out.Body.Findings {
 				out.Body.OK = out.Body.OK && f.State != Bad
 			}
 			return out, nil
 		})
-}
-
-// stale is how old the knowledge of the other processes' changes may be.
-const stale = 5 * time.Second
-
-// findings are those that need no other knowledge than the stores'.
-func (s *server) findings(ctx context.Context) []Finding {
-	list := []Finding{s.database(ctx)}
-	now := s.Clock.Now()
-	fresh := func(name string, at time.Time, err error) {
-		f := Finding{name, Good, fmt.Sprintf("known up to %s ago", now.Sub(at).Round(time.Millisecond))}
-		if err != nil || now.Sub(at) > stale {
-			f.State = Bad
-		}
-		list = append(list, f)
-	}
-	fresh("keys", s.Directory.Fresh(), nil)
-	at, err := s.Book.Health()
-	fresh("catalogue", at, err)
-	for _, fault := range s.Book.Snapshot().Catalog.Faults {
-		list = append(list, Finding{"credentials", Bad, fmt.Sprintf("the credential %s cannot be opened: was the sealer's key lost?", fault.Object)})
-	}
-	suspense, err := settle.Suspense(ctx, s.DB, 101)
-	switch {
-	case err != nil:
-		list = append(list, Finding{"suspense", Bad, "cannot be read"})
-	case len(suspense) > 100:
-		list = append(list, Finding{"suspense", Warning, "more than 100 calls could not be settled"})
-	case len(suspense) > 0:
-		list = append(list, Finding{"suspense", Warning, fmt.Sprintf("%d calls could not be settled", len(suspense))})
-	default:
-		list = append(list, Finding{"suspense", Good, "every call was settled"})
-	}
-	return list
-}
-
-func (s *server) database(ctx context.Context) Finding {
-	start := s.Clock.Now()
-	err := s.DB.View(ctx, func(tx *db.Tx) error {
-		_, err := org.HasOperator(tx, false)
-		return err
-	})
-	took := s.Clock.Now().Sub(start).Round(time.Microsecond)
-	if err != nil {
-		return Finding{"database", Bad, s.DB.Engine().String() + " does not answer"}
-	}
-	return Finding{"database", Good, fmt.Sprintf("%s answered in %s", s.DB.Engine(), took)}
 }

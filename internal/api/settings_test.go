@@ -85,13 +85,15 @@ func TestBootstrap(t *testing.T) {
 
 func TestDoctor(t *testing.T) {
 	both(t, func(t *testing.T, b *bench) {
-		if r := b.call(b.operator, "GET", "/doctor", "").want(200); r.get("ok") != "true" || r.get("version") != "test" || r.get("findings.0.name") != "database" {
+		state := Good
+		b.o.Doctor = func(_ context.Context, lang string) []Finding { return []Finding{{"disk", state, lang, "free some"}} }
+		b.handler = New(b.o)
+		if r := b.call(b.operator, "GET", "/doctor", "").want(200); r.get("ok") != "true" || r.get("version") != "test" || r.get("findings.0.detail") != "en" {
 			t.Error(r.Text)
 		}
 		b.call(b.consumer, "GET", "/doctor", "").want(403, "auth.forbidden")
-		b.o.Doctor = func(context.Context) []Finding { return []Finding{{"disk", Bad, "full"}} }
-		b.handler = New(b.o)
-		if r := b.call(b.operator, "GET", "/doctor", "").want(200); r.get("ok") != "false" || !strings.Contains(r.Text, `"disk"`) {
+		state = Bad
+		if r := b.call(b.operator, "GET", "/doctor", "", "Accept-Language: zh-CN").want(200); r.get("ok") != "false" || r.get("findings.0.detail") != "zh" || r.get("findings.0.advice") != "free some" {
 			t.Error(r.Text)
 		}
 	})

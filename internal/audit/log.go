@@ -145,6 +145,18 @@ func read(tx *db.Tx, tail string, args ...any) ([]row, error) {
 	return out, rows.Err()
 }
 
+// Unsealed tells how many entries wait for their place in the chain, since when the oldest does, and how
+// many have theirs.
+func Unsealed(tx *db.Tx) (waiting int64, since time.Time, sealed int64, err error) {
+	var oldest int64
+	err = tx.QueryRow(`SELECT COUNT(*), COALESCE(MIN(at), 0), (SELECT seq FROM audit_head WHERE one = 1) FROM audit_entry WHERE seq IS NULL`).
+		Scan(&waiting, &oldest, &sealed)
+	if waiting > 0 {
+		since = db.Time(oldest)
+	}
+	return waiting, since, sealed, err
+}
+
 // Filter selects entries; empty fields select all.
 type Filter struct {
 	Org      string // the organisation concerned

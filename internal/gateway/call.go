@@ -288,6 +288,9 @@ func (c *Call) reserve() error {
 		return err
 	}
 	if err := c.g.o.Bank.Take(context.Background(), &c.hold, c.who.OrgUUID, o.Currency, c.who.Budgets, bound); err != nil {
+		if problem.Is(err, problem.Funds) {
+			c.g.o.Metrics.HoldsRefused.Add(1)
+		}
 		return err
 	}
 	r := &c.rec

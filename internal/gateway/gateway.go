@@ -151,8 +151,11 @@ func (g *Gateway) Stop() {
 // MaxBody is the largest request body that is read.
 func (g *Gateway) MaxBody() int64 { return g.o.MaxBody }
 
-// States tells the health of targets and credentials, for doctor and the console.
+// States tells the health of targets, for doctor and the console.
 func (g *Gateway) States() []route.State { return g.router.States(time.Now()) }
+
+// Cooling tells which credentials of upstreams rest now.
+func (g *Gateway) Cooling() []route.Cooling { return g.router.Cooling(time.Now()) }
 
 // keepAlive writes a comment into streams that have been quiet for a while, so that proxies between
 // here and the client do not take them for dead.

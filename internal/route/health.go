@@ -220,6 +220,26 @@ type State struct {
 	Latency time.Duration // moving average of the time to the first byte
 }
 
+// Cooling is a credential that rests, because its upstream refused or throttled it.
+type Cooling struct {
+	Credential string
+	Until      time.Time
+}
+
+// Cooling returns the credentials that rest now, by id.
+func (r *Router) Cooling(now time.Time) []Cooling {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []Cooling
+	for id, c := range r.creds {
+		if until := c.until.Load(); until > now.UnixNano() {
+			all = append(all, Cooling{id, time.Unix(0, until).UTC()})
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Credential < all[j].Credential })
+	return all
+}
+
 // States returns the health of all targets, by id.
 func (r *Router) States(now time.Time) []State {
 	r.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tollgate-io/tollgate/docs"
@@ -74,6 +75,9 @@ type App struct {
 	Tracer   *telemetry.Tracer
 	models   *modelWatch
 	failed   chan error // what ends Run; see fail
+	vitals   vitals
+	cert     atomic.Pointer[reloader] // nil without TLS files
+	began    time.Time
 	requests io.Closer
 
 	stopBook context.CancelFunc
@@ -90,7 +94,7 @@ func migrations() []db.Migrations {
 // New builds the product: it opens and migrates the database, opens the spool and settles what an earlier
 // run left behind. After an error nothing is left open.
 func New(ctx context.Context, c *Config, stdout, stderr io.Writer) (_ *App, err error) {
-	a := &App{Config: c, failed: make(chan error, 1)}
+	a := &App{Config: c, failed: make(chan error, 1), began: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
@@ -276,6 +280,7 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	a.API = api.New(api.Options{DB: a.DB, Orgs: a.Orgs, Keys: a.Keys, Directory: a.Dir, Catalog: a.Catalog, Plans: a.Plans, Book: a.Book,
 		Ledger: a.Ledger, Meter: a.Meter, Audit: a.Audit, Idem: a.Idem, Recording: a.Record, HTTP: a.Egress.HTTP(),
 		Remote:  func(r *http.Request) netip.Addr { return front.ClientIP(r, trusted) },
+		Doctor:  a.Doctor,
 		Sealing: a.Vault.Status,
 		Reseal: func(ctx context.Context) (int, error) {
 			if err := a.Vault.Reload(ctx, a.Log); err != nil {
@@ -285,6 +290,7 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 		},
 		Log: a.Log, PublicURL: c.PublicURL, Version: Version})
 	a.models = newModelWatch(a)
+	a.Metrics.OnScrape(a.gauges)
 	a.Jobs = job.New(a.DB, clock.System{}, a.Log)
 	a.addJobs()
 	a.Audit.Start()
@@ -296,6 +302,10 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 
 // addJobs registers what runs behind the requests.
 func (a *App) addJobs() {
+	a.Jobs.Add(job.Loop{Name: "vitals", Every: 5 * time.Second, Run: func(context.Context, job.Lease) (bool, error) {
+		a.vitals.stalled(a.Spool.Stats())
+		return false, nil
+	}})
 	a.Jobs.Add(job.Loop{Name: "node-beat", Every: settle.NodeBeat, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		err := a.beat(ctx, settle.NodeRunning)
 		if errors.Is(err, settle.ErrReclaimed) {

@@ -150,6 +150,7 @@ func (a *App) httpServer(ln net.Listener) (*http.Server, net.Listener, error) {
 		if err != nil {
 			return nil, ln, invalid("tls: %v", err)
 		}
+		a.cert.Store(cert)
 		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get, NextProtos: []string{"h2", "http/1.1"}}
 	case len(t.Domains) > 0:
 		m := &autocert.Manager{Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(t.Domains...), Email: t.Email,

@@ -36,6 +36,13 @@ func (r *reloader) load() error {
 	return nil
 }
 
+// expires is when the certificate does.
+func (r *reloader) expires() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cert.Leaf.NotAfter
+}
+
 // get looks at the file once a minute. A pair that cannot be read, half replaced for instance, leaves the old one in use.
 func (r *reloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	r.mu.Lock()

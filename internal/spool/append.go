@@ -113,6 +113,7 @@ func (s *Spool) syncAll() error {
 	s.mu.Unlock()
 	var err error
 	for _, f := range files {
+		s.syncs.Add(1)
 		if e := datasync(f); e != nil {
 			err = s.fail(e)
 		}
@@ -145,6 +146,7 @@ func (s *Spool) WaitDurable(pos Position) error {
 // Settled tells the spool that all records before pos are settled, so that segments which hold
 // nothing else can go.
 func (s *Spool) Settled(pos Position) error {
+	s.settled.Store(packed(pos.Segment, pos.Offset))
 	s.filesMu.Lock()
 	defer s.filesMu.Unlock()
 	s.mu.Lock()

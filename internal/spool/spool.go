@@ -91,6 +91,8 @@ type Spool struct {
 	spareCond  *sync.Cond // on mu: a spare was made, or could not be
 
 	written atomic.Uint64 // end of what is written: segment above, offset in the low 32 bits
+	settled atomic.Uint64 // the settler's cursor, likewise
+	syncs   atomic.Int64  // fdatasync calls
 	failed  atomic.Pointer[error]
 	wake    chan struct{} // something was written; capacity 1
 
@@ -216,6 +218,7 @@ func (s *Spool) begin() error {
 	s.live[seg.num] = seg
 	s.floor = s.id.First
 	s.written.Store(packed(seg.num, headerSize))
+	s.settled.Store(packed(seg.num, headerSize))
 	s.synced = Position{seg.num, headerSize}
 	return nil
 }
@@ -243,9 +246,10 @@ func (s *Spool) First() Position { return Position{s.id.First, headerSize} }
 
 // Written is the end of what is written.
 func (s *Spool) Written() Position {
-	w := s.written.Load()
-	return Position{uint32(w >> 32), int64(w & (1<<32 - 1))}
+	return unpacked(s.written.Load())
 }
+
+func unpacked(w uint64) Position { return Position{uint32(w >> 32), int64(w & (1<<32 - 1))} }
 
 func packed(seg uint32, off int64) uint64 { return uint64(seg)<<32 | uint64(off) }
 

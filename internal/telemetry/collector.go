@@ -37,7 +37,7 @@ func newDescs() descs {
 		holdsRefused:  d("tollgate_holds_refused_total", "Holds refused for lack of money."),
 		spoolBytes:    d("tollgate_spool_bytes", "Size of the spool on disk."),
 		spoolOpen:     d("tollgate_spool_open", "Requests opened in the spool and not closed."),
-		spoolLag:      d("tollgate_spool_lag_events", "Events closed in the spool and not settled."),
+		spoolLag:      d("tollgate_spool_unsettled_bytes", "Bytes of the spool that are not settled, about."),
 		spoolSyncs:    d("tollgate_spool_syncs_total", "Times the spool was forced to disk."),
 		spoolErrors:   d("tollgate_spool_errors_total", "Spool appends that failed, a full disk included."),
 		spoolRecords:  d("tollgate_spool_records_total", "Records appended to the spool."),
@@ -58,6 +58,9 @@ func (collector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m, d := c.m, &c.m.d
+	if fn := m.scrape.Load(); fn != nil {
+		(*fn)()
+	}
 	c.requests(ch)
 	for name, u := range m.upstreams.sorted {
 		c.upstream(ch, name, u)

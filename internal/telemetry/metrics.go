@@ -55,7 +55,7 @@ type Metrics struct {
 	// Spool of this node.
 	SpoolBytes   Gauge   // on disk
 	SpoolOpen    Gauge   // OPEN without CLOSE
-	SpoolLag     Gauge   // events closed but not yet settled
+	SpoolLag     Gauge   // bytes of records that are not settled
 	SpoolSyncs   Counter // fdatasync calls
 	SpoolErrors  Counter // appends refused, full disk included
 	SpoolRecords Counter // records appended
@@ -72,6 +72,7 @@ type Metrics struct {
 	charge    labelled[Counter]
 	lease     labelled[Gauge]
 	lines     atomic.Pointer[Lines]
+	scrape    atomic.Pointer[func()]
 	d         descs
 }
 
@@ -117,6 +118,10 @@ func (m *Metrics) Handler() http.Handler {
 
 // Watch makes the dropped lines of l part of the metrics.
 func (m *Metrics) Watch(l *Lines) { m.lines.Store(l) }
+
+// OnScrape has fn run before each scrape, to set gauges that are not worth being kept up to date. It may run
+// concurrently with itself.
+func (m *Metrics) OnScrape(fn func()) { m.scrape.Store(&fn) }
 
 // GaugeFunc adds a gauge that is read at each scrape. name and help as Prometheus asks; a name used
 // twice panics, being a broken invariant of the program.

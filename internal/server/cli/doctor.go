@@ -29,6 +29,7 @@ type finding struct {
 	Name   string `json:"name"`
 	State  string `json:"state"` // ok, warning or failed
 	Detail string `json:"detail"`
+	Advice string `json:"advice,omitempty"` // what to do
 }
 
 const (
@@ -38,7 +39,7 @@ const (
 )
 
 func (c *checkup) add(name, state, format string, args ...any) {
-	c.Findings = append(c.Findings, finding{name, state, fmt.Sprintf(format, args...)})
+	c.Findings = append(c.Findings, finding{name, state, fmt.Sprintf(format, args...), ""})
 	c.OK = c.OK && state != bad
 }
 
@@ -47,7 +48,7 @@ func doctor() Command {
 		About: "Looks for what is wrong. On the machine of a server: its configuration, data directory, disk, database, sealer key,\n" +
 			"port and clock. Of a running platform, where TOLLGATE_URL or -url says where it is and the token is an operator's:\n" +
 			"what it finds out about itself. Nothing is changed. With -json it prints {\"ok\",\"findings\":[{\"name\",\"state\",\n" +
-			"\"detail\"}]}; a state is ok, warning or failed.",
+			"\"detail\",\"advice\"}]}; a state is ok, warning or failed.",
 		Codes:   "0 nothing has failed, 1 something has, 2 wrong usage, 3 refused, 6 the platform cannot be reached",
 		Example: "tollgate doctor -config /etc/tollgate.yaml",
 		Setup: func(fs *flag.FlagSet) Run {
@@ -85,6 +86,9 @@ func (c *checkup) print(env *Env, asJSON bool) error {
 	g := newGrid("", "PART", "")
 	for _, f := range c.Findings {
 		g.add(f.State, f.Name, f.Detail)
+		if f.Advice != "" {
+			g.add("", "", "→ "+f.Advice)
+		}
 	}
 	return g.print(env.Stdout)
 }
@@ -105,7 +109,8 @@ func (c *checkup) remote(ctx context.Context, env *Env, r *remote) error {
 		return err
 	}
 	for _, f := range out.Findings {
-		c.add(f.Name, f.State, "%s", f.Detail)
+		c.Findings = append(c.Findings, f)
+		c.OK = c.OK && f.State != bad
 	}
 	// The answer was made somewhere between asking and now.
 	away := max(out.Time.Sub(time.Now()), asked.Sub(out.Time), 0)
@@ -162,7 +167,7 @@ func (c *checkup) folder(dir string) {
 		state, note = warn, fmt.Sprintf("; its mode is %#o: others may look into it, chmod 700 it", info.Mode().Perm())
 	}
 	c.add("data directory", state, "%s can be written to%s", dir, note)
-	free, ok := freeSpace(dir)
+	free, ok := server.FreeSpace(dir)
 	switch {
 	case !ok:
 	case free < 64<<20:
