@@ -326,7 +326,7 @@ func (c *Call) finish() {
 		c.g.o.Log.Error("a call panicked", "id", c.ids, "error", err)
 	}
 	if c.opened && c.started { // a panic in the middle of a stream: what was delivered is charged
-		c.usageOfDelivered()
+		c.countDelivered()
 		_ = c.conclude(spool.UpstreamLost)
 	}
 	if c.opened { // nothing was delivered
@@ -347,6 +347,19 @@ func (c *Call) finish() {
 	if c.record && c.closed {
 		c.g.o.Recorder.Record(c.ids, c.who.OrgID, c.Body, c.keep)
 	}
+}
+
+// countDelivered is usageOfDelivered after a panic, which may have come from the very counting: then the running estimate
+// has to do, so that the CLOSE is written all the same.
+func (c *Call) countDelivered() {
+	defer func() {
+		if p := recover(); p != nil {
+			c.g.o.Log.Error("what a call delivered cannot be counted", "id", c.ids, "error", p)
+			c.usage = llm.Usage{Input: int64(len(c.Body)+3) / 4, Output: c.tap.Output(), Estimated: true}
+			c.price()
+		}
+	}()
+	c.usageOfDelivered()
 }
 
 // End closes the Event: it is logged and counted exactly once. Call it after the answer is complete.
