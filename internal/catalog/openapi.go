@@ -9,25 +9,40 @@ import (
 
 // checkDefinition says what is wrong with a product's definition: it must be an OpenAPI 3 document
 // in JSON or YAML with a title and paths. It is not checked further: linting is advice, not a gate.
+// Only the tree is parsed: decoding into maps compares every key with every other, which a hostile
+// document makes take minutes.
 func checkDefinition(text string) string {
-	var doc struct {
-		OpenAPI string `yaml:"openapi"`
-		Info    struct {
-			Title string `yaml:"title"`
-		} `yaml:"info"`
-		Paths map[string]any `yaml:"paths"`
-	}
-	switch err := yaml.Unmarshal([]byte(text), &doc); {
-	case err != nil:
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil || len(doc.Content) != 1 {
 		return "must be an OpenAPI document in JSON or YAML"
-	case !strings.HasPrefix(doc.OpenAPI, "3."):
+	}
+	root := doc.Content[0]
+	version, title := member(root, "openapi"), member(member(root, "info"), "title")
+	paths := member(root, "paths")
+	switch {
+	case root.Kind != yaml.MappingNode:
+		return "must be an OpenAPI document in JSON or YAML"
+	case version == nil || version.Kind != yaml.ScalarNode || !strings.HasPrefix(version.Value, "3."):
 		return "must be OpenAPI 3: openapi: 3.x.y"
-	case doc.Info.Title == "":
+	case title == nil || title.Kind != yaml.ScalarNode || title.Value == "":
 		return "must have info.title"
-	case len(doc.Paths) == 0:
+	case paths == nil || paths.Kind != yaml.MappingNode || len(paths.Content) == 0:
 		return "must have paths"
 	}
 	return ""
+}
+
+// member is the value of a key of a mapping, or nil.
+func member(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // obj is a JSON object; its keys are encoded in alphabetical order.
