@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -86,14 +87,26 @@ type EntryLine struct {
 	Amount int64
 }
 
+// lastID comes after every id of a transaction, in any collation.
+const lastID = "txn_zzzzzzzzzzzzzzzzzzzzzzzzzzz"
+
 // Transactions lists transactions, newest first, that touch accounts of owner (all when empty). before is the id
 // of the last one seen.
 func (s *Store) Transactions(ctx context.Context, owner, before string, limit int) (list []Entry, more bool, err error) {
+	if before == "" {
+		before = lastID
+	}
 	err = s.db.View(ctx, func(tx *db.Tx) error {
 		list = nil
-		rows, err := tx.Query(`SELECT t.id, t.kind, t.cause, t.memo, t.actor, t.second, t.at, COALESCE(t.seq, 0) FROM ledger_transaction t
-			WHERE ($1 = '' OR t.id < $2) AND ($3 = '' OR EXISTS (SELECT 1 FROM ledger_posting p JOIN ledger_account a ON a.id = p.account WHERE p.txn = t.id AND a.owner = $4))
-			ORDER BY t.id DESC LIMIT $5`, before, before, owner, owner, int64(limit+1))
+		query, args := `WHERE id < $1 ORDER BY id DESC LIMIT $2`, []any{before, int64(limit + 1)}
+		if owner != "" {
+			ids, err := recent(tx, owner, before, limit+1)
+			if err != nil {
+				return err
+			}
+			query, args = `WHERE id`+tx.Dialect().In("$1")+` ORDER BY id DESC`, []any{ids}
+		}
+		rows, err := tx.Query(`SELECT id, kind, cause, memo, actor, second, at, COALESCE(seq, 0) FROM ledger_transaction `+query, args...)
 		if err != nil {
 			return err
 		}
@@ -120,6 +133,42 @@ func (s *Store) Transactions(ctx context.Context, owner, before string, limit in
 		return nil
 	})
 	return list, more, err
+}
+
+// recent gives the ids of the newest transactions of the owner's accounts, account by account: an owner has few, each
+// with an index by transaction.
+func recent(tx *db.Tx, owner, before string, limit int) ([]string, error) {
+	accounts, err := column(tx, `SELECT id FROM ledger_account WHERE owner = $1`, owner)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, a := range accounts {
+		more, err := column(tx, `SELECT txn FROM ledger_posting WHERE account = $1 AND txn < $2 ORDER BY txn DESC LIMIT $3`, a, before, int64(limit))
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, more...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	return ids[max(0, len(ids)-limit):], nil
+}
+
+func column(tx *db.Tx, query string, args ...any) (list []string, err error) {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
 }
 
 // lines reads the postings of a transaction; of owner's accounts alone unless owner is empty.

@@ -35,16 +35,15 @@ func (s *Store) Seal(ctx context.Context) (sealed int, err error) {
 			return err
 		}
 		fold := map[string]int64{}
-		for _, e := range entries {
-			posts, err := e.digest(tx, &head)
-			if err != nil {
-				return err
-			}
+		var ids []string
+		var seqs []int64
+		var hashes [][]byte
+		for i := range entries {
+			e := &entries[i]
+			head = e.digest(head)
 			seq++
-			if _, err := tx.Exec(`UPDATE ledger_transaction SET seq = $1, hash = $2 WHERE id = $3`, seq, head[:], e.id); err != nil {
-				return err
-			}
-			for _, p := range posts {
+			ids, seqs, hashes = append(ids, e.id), append(seqs, seq), append(hashes, bytes.Clone(head[:]))
+			for _, p := range e.postings {
 				if p.folded {
 					var ok bool
 					if fold[p.account], ok = add(fold[p.account], p.amount); !ok {
@@ -52,6 +51,9 @@ func (s *Store) Seal(ctx context.Context) (sealed int, err error) {
 					}
 				}
 			}
+		}
+		if _, err := tx.UpdateRows("ledger_transaction", []string{"id"}, []string{"seq", "hash"}, []any{ids, seqs, hashes}); err != nil {
+			return err
 		}
 		for _, id := range sortedKeys(fold) {
 			if _, err := tx.Exec(`UPDATE ledger_account SET balance = balance + $1 WHERE id = $2`, fold[id], id); err != nil {
@@ -93,6 +95,7 @@ type entry struct {
 	at                                   int64
 	seq                                  int64
 	hash                                 []byte
+	postings                             []postingRow
 }
 
 const selectEntry = `SELECT id, kind, cause, memo, actor, second, at, COALESCE(seq, 0), hash FROM ledger_transaction `
@@ -101,6 +104,7 @@ func unsealed(tx *db.Tx) ([]entry, error) {
 	return entries(tx, selectEntry+`WHERE seq IS NULL ORDER BY at, id LIMIT $1`, int64(sealBatch))
 }
 
+// entries reads transactions with their postings.
 func entries(tx *db.Tx, query string, args ...any) ([]entry, error) {
 	rows, err := tx.Query(query, args...)
 	if err != nil {
@@ -108,12 +112,36 @@ func entries(tx *db.Tx, query string, args ...any) ([]entry, error) {
 	}
 	defer rows.Close()
 	var list []entry
+	at := map[string]int{}
+	var ids []string
 	for rows.Next() {
 		var e entry
 		if err := rows.Scan(&e.id, &e.kind, &e.cause, &e.memo, &e.actor, &e.second, &e.at, &e.seq, &e.hash); err != nil {
 			return nil, err
 		}
+		at[e.id] = len(list)
+		ids = append(ids, e.id)
 		list = append(list, e)
+	}
+	if err := rows.Err(); err != nil || len(list) == 0 {
+		return nil, err
+	}
+	rows, err = tx.Query(`SELECT p.txn, p.account, p.amount, a.folded FROM ledger_posting p JOIN ledger_account a ON a.id = p.account
+		WHERE p.txn`+tx.Dialect().In("$1")+` ORDER BY p.txn, p.line`, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var txn string
+		var p postingRow
+		var folded int64
+		if err := rows.Scan(&txn, &p.account, &p.amount, &folded); err != nil {
+			return nil, err
+		}
+		p.folded = folded == 1
+		e := &list[at[txn]]
+		e.postings = append(e.postings, p)
 	}
 	return list, rows.Err()
 }
@@ -124,34 +152,20 @@ type postingRow struct {
 	folded  bool
 }
 
-// digest chains the entry: head becomes SHA-256 over the old head and every field, each with its
-// length before it.
-func (e *entry) digest(tx *db.Tx, head *[32]byte) ([]postingRow, error) {
-	rows, err := tx.Query(`SELECT p.account, p.amount, a.folded FROM ledger_posting p JOIN ledger_account a ON a.id = p.account WHERE p.txn = $1 ORDER BY p.line`, e.id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+// digest is SHA-256 over the head of the chain before the entry and every field of it, each with its length
+// before it: the new head.
+func (e *entry) digest(head [32]byte) [32]byte {
 	h := sha256.New()
 	h.Write(head[:])
 	for _, f := range []string{e.id, e.kind, e.cause, e.memo, e.actor, e.second} {
 		writeField(h, f)
 	}
 	writeInt(h, e.at)
-	var list []postingRow
-	for rows.Next() {
-		var p postingRow
-		var folded int64
-		if err := rows.Scan(&p.account, &p.amount, &folded); err != nil {
-			return nil, err
-		}
-		p.folded = folded == 1
+	for _, p := range e.postings {
 		writeField(h, p.account)
 		writeInt(h, p.amount)
-		list = append(list, p)
 	}
-	h.Sum(head[:0])
-	return list, rows.Err()
+	return [32]byte(h.Sum(nil))
 }
 
 func writeField(h hash.Hash, s string) {
@@ -261,9 +275,7 @@ func verifyChain(tx *db.Tx, r *Report) error {
 				r.Faultf("chain: number %d follows %d", e.seq, seq)
 			}
 			seq = e.seq
-			if _, err := e.digest(tx, &head); err != nil {
-				return err
-			}
+			head = e.digest(head)
 			if !bytes.Equal(head[:], e.hash) {
 				r.Faultf("chain: transaction %s (number %d) does not have the hash of its content", e.id, e.seq)
 				copy(head[:], e.hash) // report each break once
