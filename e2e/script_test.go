@@ -101,7 +101,13 @@ type world struct {
 	ups           []*httptest.Server
 }
 
-func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+func worldOf(ts *testscript.TestScript) *world {
+	w, ok := ts.Value(worldKey{}).(*world)
+	if !ok {
+		ts.Fatalf("there is no world")
+	}
+	return w
+}
 
 func (w *world) database() string {
 	if w.dsn != "" {

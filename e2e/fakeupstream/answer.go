@@ -26,10 +26,10 @@ type answer struct {
 
 // answerKey is what an answer depends on, beside the request's text.
 type answerKey struct {
-	spec             *Spec
-	model            string
-	stream, usage    bool
-	tokens, n, calls int
+	spec          *Spec
+	model         string
+	stream, usage bool
+	tokens, n     int
 }
 
 // answer makes the answer to a request, or takes the one made before.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -254,6 +255,22 @@ func TestLostAnswers(t *testing.T) {
 	keys = nil
 	if r = runIn(t, vars, "", "credit", "grant", "-org", "o", "-amount", "10", "-once", "mine"); r.code != OK || keys[0] != "mine" {
 		t.Errorf("%+v %q", r, keys)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 5, time.UTC)
+	for text, want := range map[string][2]string{
+		"24h":                       {"2026-02-28T12:00:00Z", "2026-03-02T12:00:00Z"},
+		"2026-01-31":                {"2026-01-31T00:00:00Z", "2026-01-31T00:00:00Z"},
+		"2026-01-31T09:30:00+08:00": {"2026-01-31T01:30:00Z", "2026-01-31T01:30:00Z"},
+	} {
+		since, err1 := parseTime(text, now)
+		until, err2 := expiry(text, now)
+		got := [2]string{since.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339)}
+		if got != want || err1 != nil || err2 != nil {
+			t.Errorf("%s: %v, want %v; %v %v", text, got, want, err1, err2)
+		}
 	}
 }
 

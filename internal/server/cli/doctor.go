@@ -113,7 +113,7 @@ func (c *checkup) remote(ctx context.Context, env *Env, r *remote) error {
 		c.OK = c.OK && f.State != bad
 	}
 	// The answer was made somewhere between asking and now.
-	away := max(out.Time.Sub(time.Now()), asked.Sub(out.Time), 0)
+	away := max(time.Until(out.Time), asked.Sub(out.Time), 0)
 	state := good
 	if away > 2*time.Second {
 		state = warn
@@ -239,13 +239,11 @@ func (c *checkup) port(ctx context.Context, cfg *server.Config) {
 // clock looks whether the clock went back: no file can be from the future.
 func (c *checkup) clock(dir string) {
 	now, newest := time.Now(), time.Time{}
-	// What cannot be read is the data directory's finding.
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := e.Info(); err == nil && info.ModTime().After(newest) {
-			newest = info.ModTime()
+		if err == nil { // what cannot be read is the data directory's finding
+			if info, err := e.Info(); err == nil && info.ModTime().After(newest) {
+				newest = info.ModTime()
+			}
 		}
 		return nil
 	})
