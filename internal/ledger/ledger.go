@@ -304,9 +304,9 @@ func create(tx *db.Tx, lines []line) error {
 	return err
 }
 
-// ReserveFunds sets aside need of the account's free balance, or ErrFunds when that is not free, and up to
-// want if there is plenty: beyond need it takes at most half of what is free, since others want some too. It
-// returns how much. A reservation is used by a Posting's Release, or given back by Unreserve.
+// ReserveFunds sets aside between need and want of the account's free balance and returns how much; zero
+// with ErrFunds when less than need is free. A reservation is used by a Posting's Release, or given back by
+// Unreserve.
 func ReserveFunds(tx *db.Tx, a Account, need, want int64) (int64, error) {
 	id := a.ID()
 	var free int64
@@ -317,7 +317,7 @@ func ReserveFunds(tx *db.Tx, a Account, need, want int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	take := max(need, min(want, free/2))
+	take := min(max(need, want), free)
 	_, err = tx.Exec(`UPDATE ledger_account SET reserved = reserved + $1 WHERE id = $2`, take, id)
 	return take, err
 }

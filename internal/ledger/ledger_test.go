@@ -192,11 +192,10 @@ func TestReserve(t *testing.T) {
 		}
 		mustPost(t, d, line(alice, 100), line(gift, -100))
 		for _, c := range []struct{ need, want, got int64 }{
-			{1, 10, 10},  // what is wanted
-			{1, 80, 45},  // half of 90
-			{44, 44, 44}, // what is needed, though more than half of 45
-			{2, 2, 0},    // 1 is left
-			{1, 1, 1},
+			{1, 10, 10}, // what is wanted
+			{91, 95, 0}, // 90 are left
+			{70, 60, 70},
+			{1, 80, 20}, // what there is
 			{1, 1, 0},
 		} {
 			got, err := reserve(alice, c.need, c.want)

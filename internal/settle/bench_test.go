@@ -68,7 +68,7 @@ func BenchmarkSettle(b *testing.B) {
 			}
 			b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
 			b.ReportMetric(float64(cpu.Nanoseconds())/float64(events), "cpu-ns/event") // of this process
-			b.ReportMetric(1000/best.Seconds(), "best-events/s") // of the fastest batch: what an idle machine does
+			b.ReportMetric(1000/best.Seconds(), "best-events/s")                       // of the fastest batch: what an idle machine does
 			b.ReportMetric(0, "ns/op")
 			b.StopTimer()
 			w.verified()

@@ -188,7 +188,7 @@ func reserveBudget(tx *db.Tx, id string, start, need, want int64) (int64, error)
 	if free < need || free <= 0 {
 		return 0, ledger.ErrFunds
 	}
-	take := max(need, min(want, free/2))
+	take := share(free, need, want)
 	_, err := tx.Exec(`UPDATE budget_period SET reserved = reserved + $1 WHERE budget = $2 AND start = $3`, take, id, start)
 	return take, err
 }

@@ -39,7 +39,7 @@ func (b *Bank) borrow(ctx context.Context, s *scope, need, want int64) (granted 
 		if s.budget != "" {
 			take, err = reserveBudget(tx, s.budget, s.start, need, want)
 		} else {
-			take, err = ledger.ReserveFunds(tx, s.purse.account(), need, want)
+			take, err = reserveWallet(tx, s.purse.account(), need, want)
 		}
 		if err != nil {
 			return err
@@ -47,6 +47,18 @@ func (b *Bank) borrow(ctx context.Context, s *scope, need, want int64) (granted 
 		return tx.QueryRow(`UPDATE credit_lease SET granted = granted + $1 WHERE id = $2 AND state = 'open' RETURNING granted`, take, s.lease.ID("lse")).Scan(&granted)
 	})
 	return granted, err
+}
+
+// share is what a lease gets of what is free: no more than half, unless the call in hand needs it, since other
+// nodes want some too.
+func share(free, need, want int64) int64 { return max(need, min(want, free/2)) }
+
+func reserveWallet(tx *db.Tx, a ledger.Account, need, want int64) (int64, error) {
+	v, err := ledger.Balance(tx, a)
+	if err != nil {
+		return 0, err
+	}
+	return ledger.ReserveFunds(tx, a, need, share(v.Balance-v.Reserved, need, want))
 }
 
 // giveBack returns what idle leases (all, when the node stops) have left. It tells the database what to keep, not

@@ -1,6 +1,7 @@
 package settle
 
 import (
+	"flag"
 	"os"
 	"testing"
 	"time"
@@ -13,6 +14,19 @@ import (
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/spool"
 )
+
+// TestMain makes the model test shorter than rapid's own default, unless -rapid.checks says otherwise.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", "40"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // rapidTB reports to rapid, so that it can shrink a failure.
 type rapidTB struct {

@@ -223,7 +223,7 @@ func TestLoops(t *testing.T) {
 
 // TestVerifyCatches plants what must never be, and expects to be told.
 func TestVerifyCatches(t *testing.T) {
-	for _, c := range []struct{ name, sql, want string }{
+	cases := []struct{ name, sql, want string }{
 		{"charge of an event", `UPDATE usage_event SET charge = charge + 1 WHERE id = (SELECT MIN(id) FROM usage_event)`, "wallets were debited"},
 		{"commission of an event", `UPDATE usage_event SET commission = commission + 1 WHERE id = (SELECT MIN(id) FROM usage_event)`, "was posted"},
 		{"currency of an event", `UPDATE usage_event SET currency = 'EUR' WHERE id = (SELECT MIN(id) FROM usage_event)`, "EUR"},
@@ -237,29 +237,34 @@ func TestVerifyCatches(t *testing.T) {
 		{"reservation", `UPDATE ledger_account SET reserved = 0 WHERE purpose = 'wallet'`, "its open leases have"},
 		{"budget", `UPDATE budget_period SET spent = spent - 1`, "its leases"},
 		{"suspense", `INSERT INTO settle_suspense (event, org, record, reason, at) VALUES ('evt_x', 'org_x', '{}', 'test', 1)`, "in suspense"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			eachWorld(t, func(t *testing.T, w *world) {
-				s := w.sale(w.plan(finalCard, 100_000))
-				s.budgets = []string{w.budget(s.org, 1e9, "total", "UTC")}
-				w.topUp(s.org, 1e9)
-				n := w.start(nodeOptions{})
-				for range 3 {
-					w.ok(n.call(s, 1_000_000, 100, 0))
-				}
-				n.settle()
-				w.verified()
-				w.ok(w.db.Update(ctx, func(tx *db.Tx) error {
-					_, err := tx.Exec(c.sql)
-					return err
-				}))
-				r, err := Verify(ctx, w.db)
-				if err != nil || r.OK || !strings.Contains(strings.Join(r.Faults, "\n"), c.want) {
-					t.Errorf("want %q in %+v, %v", c.want, r, err)
-				}
-			})
-		})
 	}
+	eachWorld(t, func(t *testing.T, w *world) {
+		s := w.sale(w.plan(finalCard, 100_000))
+		s.budgets = []string{w.budget(s.org, 1e9, "total", "UTC")}
+		w.topUp(s.org, 1e9)
+		n := w.start(nodeOptions{})
+		for range 3 {
+			w.ok(n.call(s, 1_000_000, 100, 0))
+		}
+		n.settle()
+		for _, c := range cases {
+			w.verified()
+			undo := errors.New("undo")
+			err := w.db.Update(ctx, func(tx *db.Tx) error {
+				if _, err := tx.Exec(c.sql); err != nil {
+					return err
+				}
+				r, err := verify(tx)
+				if err != nil || r.OK || !strings.Contains(strings.Join(r.Faults, "\n"), c.want) {
+					t.Errorf("%s: want %q in %+v, %v", c.name, c.want, r, err)
+				}
+				return undo
+			})
+			if err != undo {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+	})
 }
 
 // TestLeaseTakenBack: calls on a lease that was closed before its spool was settled are charged all the same, as far as

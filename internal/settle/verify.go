@@ -23,23 +23,27 @@ type Report struct {
 //   - Σ event charges = Σ debits of wallets caused by usage, and Σ commissions likewise, by currency;
 //   - rollups = events;
 //   - each account's and budget's reservation = what its open leases have left, and each budget's spending = theirs.
-func Verify(ctx context.Context, d *db.DB) (*Report, error) {
-	var r *Report
-	err := d.View(ctx, func(tx *db.Tx) error {
-		l, err := ledger.Verify(tx)
-		if err != nil {
-			return err
-		}
-		r = &Report{Report: *l}
-		for _, check := range []func(*db.Tx, *Report) error{verifyUsage, verifyAccountLeases, verifyBudgetLeases, verifySuspense} {
-			if err := check(tx, r); err != nil {
-				return err
-			}
-		}
-		r.OK = len(r.Faults) == 0
-		return nil
+func Verify(ctx context.Context, d *db.DB) (r *Report, err error) {
+	err = d.View(ctx, func(tx *db.Tx) error {
+		r, err = verify(tx)
+		return err
 	})
 	return r, err
+}
+
+func verify(tx *db.Tx) (*Report, error) {
+	l, err := ledger.Verify(tx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Report: *l}
+	for _, check := range []func(*db.Tx, *Report) error{verifyUsage, verifyAccountLeases, verifyBudgetLeases, verifySuspense} {
+		if err := check(tx, r); err != nil {
+			return nil, err
+		}
+	}
+	r.OK = len(r.Faults) == 0
+	return r, nil
 }
 
 func verifyUsage(tx *db.Tx, r *Report) error {
