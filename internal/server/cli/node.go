@@ -61,13 +61,13 @@ func nodeList(fs *flag.FlagSet) Run {
 	r, asJSON := serverFlags(fs), jsonFlag(fs)
 	return func(ctx context.Context, env *Env, _ []string) error {
 		var out struct {
-			Items []nodeInfo `json:"items"`
+			Items []nodeInfo `json:"items"` // all of them: there are no pages
 		}
 		if err := askOnce(ctx, env, r, ask{method: "GET", path: "/nodes"}, &out); err != nil {
 			return err
 		}
 		if *asJSON {
-			return printJSON(env.Stdout, out.Items)
+			return printJSON(env.Stdout, out)
 		}
 		g := newGrid("SPOOL", "STATE", "HOST", ">RUN", "SEEN", "SETTLED", "RESERVED")
 		for _, n := range out.Items {
