@@ -300,6 +300,9 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	return nil
 }
 
+// closingEvery is how often periods that begin or end are looked for.
+const closingEvery = 5 * time.Minute
+
 // addJobs registers what runs behind the requests.
 func (a *App) addJobs() {
 	a.Jobs.Add(job.Loop{Name: "vitals", Every: 5 * time.Second, Run: func(context.Context, job.Lease) (bool, error) {
@@ -328,6 +331,11 @@ func (a *App) addJobs() {
 	}
 	a.Jobs.Add(job.Loop{Name: "recorded-content", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return a.Record.Sweep(ctx)
+	}})
+	closer := settle.NewCloser(a.DB, settle.CloserOptions{Platform: ledger.Platform, Terms: a.terms, Contracts: a.contracts})
+	a.Jobs.Add(job.Loop{Name: "period-closing", Every: closingEvery, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		_, err := closer.Run(ctx)
+		return false, err
 	}})
 	a.Jobs.Add(job.Loop{Name: "idempotency", Every: time.Hour, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return false, a.DB.Update(ctx, func(tx *db.Tx) error { _, err := idem.Sweep(tx); return err })

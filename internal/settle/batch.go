@@ -19,11 +19,12 @@ import (
 
 // batch is one settlement transaction under way.
 type batch struct {
-	s     *Settler
-	tx    *db.Tx
-	terms map[db.UUID]Terms
-	next  spool.Position // where the cursor goes
-	txn   string
+	s      *Settler
+	tx     *db.Tx
+	terms  map[db.UUID]Terms
+	starts map[db.UUID]int64 // of the period that an event counts for, by event
+	next   spool.Position    // where the cursor goes
+	txn    string
 
 	events  []meter.Event
 	oldest  int64

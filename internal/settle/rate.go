@@ -18,7 +18,7 @@ func (b *batch) rate(recs []spool.Record) ([]int64, error) {
 	stateful := false
 	for i := range recs {
 		charges[i] = recs[i].Charge
-		stateful = stateful || b.counts(&recs[i])
+		stateful = stateful || counts(&recs[i], b.terms[recs[i].PlanVersion])
 	}
 	periods := &periods{of: make([]*periodState, len(recs))}
 	if stateful {
@@ -61,9 +61,7 @@ func (b *batch) rate(recs []spool.Record) ([]int64, error) {
 
 // counts reports whether the record's usage counts for its period: not on a card without memory, and not
 // when nothing was delivered.
-func (b *batch) counts(r *spool.Record) bool {
-	return b.terms[r.PlanVersion].Card.NeedsState() && delivered(r)
-}
+func counts(r *spool.Record, t Terms) bool { return t.Card.NeedsState() && delivered(r) }
 
 func delivered(r *spool.Record) bool {
 	return r.Outcome != spool.Failed && (r.Flags&spool.Provisional != 0 || r.Charge != 0 || r.Usage != [spool.Classes]int64{})
@@ -104,14 +102,11 @@ func (b *batch) loadPeriods(recs []spool.Record, p *periods) error {
 	p.all = map[periodKey]*periodState{}
 	for i := range recs {
 		r := &recs[i]
-		if !b.counts(r) {
+		start, ok := b.starts[r.Event]
+		if !ok {
 			continue
 		}
-		start, err := b.terms[r.PlanVersion].Start(r.Subscription.ID("sub"), db.Time(r.Time))
-		if err != nil {
-			return err
-		}
-		k := periodKey{r.Subscription.ID("sub"), db.Micros(start), r.PlanVersion.ID("plv")}
+		k := periodKey{r.Subscription.ID("sub"), start, r.PlanVersion.ID("plv")}
 		if p.all[k] == nil {
 			p.all[k] = &periodState{}
 			p.keys = append(p.keys, k)

@@ -19,7 +19,8 @@ type Terms struct {
 	Card          *rating.Compiled
 	Currency      string
 	CommissionPPM int64 // the platform's part of each charge, in millionths
-	// Start gives the beginning of the billing period of the subscription that contains the time.
+	// Start gives the beginning of the billing period of the subscription that contains the time. Like Terms it is
+	// called before a transaction begins.
 	Start func(subscription string, at time.Time) (time.Time, error)
 }
 
@@ -355,13 +356,13 @@ func (s *Settler) attempt(ctx context.Context, recs []spool.Record, next spool.P
 	if len(recs) == 0 && next == s.pos {
 		return &batch{next: next}, nil
 	}
-	terms, err := s.terms(ctx, recs)
+	terms, starts, err := s.terms(ctx, recs)
 	if err != nil {
 		return nil, err
 	}
 	var b *batch
 	err = s.db.Settle(ctx, func(tx *db.Tx) error {
-		b = &batch{s: s, tx: tx, terms: terms, next: next, txn: db.NewID("txn", tx.Now())}
+		b = &batch{s: s, tx: tx, terms: terms, starts: starts, next: next, txn: db.NewID("txn", tx.Now())}
 		if next != s.pos {
 			if err := s.moveCursor(tx, s.spool.Epoch(), s.pos, next); err != nil {
 				return err
@@ -375,21 +376,29 @@ func (s *Settler) attempt(ctx context.Context, recs []spool.Record, next spool.P
 	return b, err
 }
 
-// terms loads the terms of the plan versions in the batch before the transaction begins.
-func (s *Settler) terms(ctx context.Context, recs []spool.Record) (map[db.UUID]Terms, error) {
-	m := map[db.UUID]Terms{}
+// terms loads the terms of the plan versions in the batch, and where a card needs it the period of each event, before
+// the transaction begins.
+func (s *Settler) terms(ctx context.Context, recs []spool.Record) (map[db.UUID]Terms, map[db.UUID]int64, error) {
+	m, starts := map[db.UUID]Terms{}, map[db.UUID]int64{}
 	for i := range recs {
-		id := recs[i].PlanVersion
-		if _, ok := m[id]; ok {
-			continue
+		r := &recs[i]
+		t, ok := m[r.PlanVersion]
+		if !ok {
+			var err error
+			if t, err = s.o.Terms(ctx, r.PlanVersion); err != nil {
+				return nil, nil, err
+			}
+			m[r.PlanVersion] = t
 		}
-		t, err := s.o.Terms(ctx, id)
-		if err != nil {
-			return nil, err
+		if counts(r, t) {
+			start, err := t.Start(r.Subscription.ID("sub"), db.Time(r.Time))
+			if err != nil {
+				return nil, nil, err
+			}
+			starts[r.Event] = db.Micros(start)
 		}
-		m[id] = t
 	}
-	return m, nil
+	return m, starts, nil
 }
 
 // done follows the commit of b.
