@@ -83,7 +83,7 @@ func (c *control) serve(ctx context.Context, addr string) error {
 		case err := <-failed:
 			return err
 		case <-tick.C:
-			if err := c.flush(ctx); err != nil {
+			if err := c.flush(context.WithoutCancel(ctx)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
