@@ -18,7 +18,8 @@ func (b *batch) rate(recs []spool.Record) ([]int64, error) {
 	stateful := false
 	for i := range recs {
 		charges[i] = recs[i].Charge
-		stateful = stateful || counts(&recs[i], b.terms[recs[i].PlanVersion])
+		_, ok := b.starts[recs[i].Event]
+		stateful = stateful || ok
 	}
 	periods := &periods{of: make([]*periodState, len(recs))}
 	if stateful {
