@@ -144,7 +144,7 @@ func (v *Vault) Drop(ctx context.Context) error {
 		return err
 	}
 	if st.Old > 0 {
-		return problem.New(problem.Conflict, "server.old_keys_used", "%d values are still sealed with old keys: run tollgate sealer reseal first", st.Old)
+		return problem.New(problem.Conflict, "server.old_keys_used", "old keys are still in use (values: %d): run tollgate sealer reseal first", st.Old)
 	}
 	next, err := secret.Drop(v.File)
 	if err == nil {

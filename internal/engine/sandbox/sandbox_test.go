@@ -92,7 +92,7 @@ func TestFindsTheSection(t *testing.T) {
 		{"Are you a language model?", "The sandbox model"},
 		{"How do I publish a model?", "Publish a model"},
 		{"how are providers paid", "How providers are paid"},
-		{"What happens after a crash, or with a full disk?", "Crashes, full disks, backups"},
+		{"What happens after a crash, or with a full disk?", "Crashes, full disks, a database that is away"},
 		{"where is the sealer key and what if it is lost", "The sealer key"},
 		{"what does status 429 mean", "What each status means"},
 		{"什么是预占？", "什么是预占"},
@@ -103,7 +103,7 @@ func TestFindsTheSection(t *testing.T) {
 		{"如何启动演示？", "启动演示"},
 		{"你是大语言模型吗？", "沙盒模型"},
 		{"提供方怎么收款", "提供方如何收款"},
-		{"磁盘写满了会怎样", "崩溃、磁盘满与备份"},
+		{"磁盘写满了会怎样", "崩溃、磁盘满与数据库停机"},
 	}
 	e := engine(t)
 	for _, tt := range tests {

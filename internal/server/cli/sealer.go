@@ -152,7 +152,7 @@ func sealerReseal(fs *flag.FlagSet) Run {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(env.Stdout, "%d values were sealed anew\n", out.Resealed)
+		_, err = fmt.Fprintf(env.Stdout, "sealed anew: %d\n", out.Resealed)
 		return err
 	}
 }
