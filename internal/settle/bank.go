@@ -316,7 +316,7 @@ func (b *Bank) fill(ctx context.Context, s *scope, amount, now int64) error {
 	if lack <= 0 {
 		return nil
 	}
-	if s.denied > 0 && lack >= s.denied && now < s.deniedUntil {
+	if lack >= s.denied && now < s.deniedUntil {
 		return s.exhausted()
 	}
 	want := max(lack, s.target(b.o)-(s.granted-s.used))
@@ -326,7 +326,6 @@ func (b *Bank) fill(ctx context.Context, s *scope, amount, now int64) error {
 	switch {
 	case err == nil:
 		s.lent(granted)
-		s.denied = 0
 		return nil
 	case s.granted-s.used >= amount:
 		return nil // calls that ended meanwhile gave enough back
@@ -340,7 +339,7 @@ func (b *Bank) fill(ctx context.Context, s *scope, amount, now int64) error {
 
 // lent notes what the database has granted in all. Called with mu held.
 func (s *scope) lent(granted int64) {
-	s.granted, s.unsure = granted, false
+	s.granted, s.unsure, s.deniedUntil = granted, false, 0
 	s.low = (granted - s.used) / 2
 }
 

@@ -75,6 +75,7 @@ func (b *Bank) giveBack(ctx context.Context, p *purse, all bool) error {
 	for i := range parts {
 		x := &parts[i]
 		x.s.granted, x.s.low = x.keep, 0 // no call may take it while it is on its way
+		x.s.denied += x.back             // what the database lacked then, it has more of now
 	}
 	p.mu.Unlock()
 	if len(parts) == 0 {

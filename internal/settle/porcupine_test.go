@@ -77,7 +77,6 @@ func TestLinearizable(t *testing.T) {
 			together(6, func(client int) {
 				r := rand.New(rand.NewPCG(seed, uint64(client)))
 				for range 12 {
-					w.clock.Advance(time.Second) // no refusal is remembered
 					if client == 0 {
 						for _, p := range n.bank.all() {
 							if err := n.bank.giveBack(ctx, p, r.IntN(2) == 0); err != nil {
