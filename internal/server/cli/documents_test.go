@@ -172,3 +172,20 @@ func TestKindsAreTheAPIs(t *testing.T) {
 		t.Errorf("the API's fields (-) are not those here (+):\n%s%v", diff, slices.Sorted(maps.Keys(want)))
 	}
 }
+
+// Whatever is written, reading it ends, and what was read can be sent.
+func FuzzDocuments(f *testing.F) {
+	f.Add([]byte(planYAML))
+	f.Add([]byte("organisations: &a [{name: x, title: {en: 1}}, *a]\n---\nupstreams: [{credentials: [{secret_env: A}, 7]}]"))
+	f.Add([]byte("products: [{context: 1e3, title: !!str 3, x: .inf, versions: [[{targets: {}}]]}]"))
+	f.Add([]byte("&a ? *a : {<<: *a}"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		d := &documents{lists: map[string][]any{}, places: map[string]string{}, kinds: kinds(), getenv: func(string) string { return "x" }}
+		if d.parse("x.yaml", t.TempDir(), text) != nil || len(d.faults) > 0 {
+			return
+		}
+		if _, err := json.Marshal(d.lists); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
