@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -13,12 +14,15 @@ import (
 // fails alike where a row is refused.
 func (t *Tx) copyIn(table string, cols []string, data []any, rows int) (int64, error) {
 	var n int64
+	stream := &copyStream{data: data, rows: rows}
+	// After a broken connection pgx may still be reading on a goroutine of its own; the rows are the caller's again.
+	defer stream.stop()
 	err := t.conn.Raw(func(dc any) error {
 		c, ok := dc.(*stdlib.Conn)
 		if !ok {
 			return driver.ErrBadConn
 		}
-		tag, err := c.Conn().PgConn().CopyFrom(t.stmtCtx(), &copyStream{data: data, rows: rows},
+		tag, err := c.Conn().PgConn().CopyFrom(t.stmtCtx(), stream,
 			"COPY "+table+" ("+strings.Join(cols, ", ")+") FROM STDIN BINARY")
 		n = tag.RowsAffected()
 		return err
@@ -32,6 +36,7 @@ func (t *Tx) copyIn(table string, cols []string, data []any, rows int) (int64, e
 // copyStream encodes rows in PostgreSQL's binary COPY format as they are read, so that the server works on the
 // first while the rest is encoded.
 type copyStream struct {
+	mu   sync.Mutex // guards all below
 	data []any
 	rows int
 	next int    // row
@@ -41,6 +46,11 @@ type copyStream struct {
 
 // Read implements io.Reader.
 func (c *copyStream) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.data == nil {
+		return 0, io.ErrClosedPipe
+	}
 	if len(c.buf) == 0 {
 		if c.next > c.rows {
 			return 0, io.EOF
@@ -54,7 +64,14 @@ func (c *copyStream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// encode fills all with about size bytes.
+// stop makes every later Read fail; when it returns none is under way.
+func (c *copyStream) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.data = nil
+}
+
+// encode fills all with about size bytes. Called with mu held.
 func (c *copyStream) encode(size int) {
 	if c.next == 0 {
 		c.all = append(c.all, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
