@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,10 +232,20 @@ func TestRequests(t *testing.T) {
 
 // A grant whose answer was lost is asked for again under the same key, and what cannot be repeated is not.
 func TestLostAnswers(t *testing.T) {
-	var keys []string
+	var mu sync.Mutex
+	var keys []string // guarded by mu
+	take := func() (list []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		list, keys = keys, nil
+		return list
+	}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		keys = append(keys, r.Header.Get("Idempotency-Key"))
-		if len(keys) < 3 {
+		lost := len(keys) < 3
+		mu.Unlock()
+		if lost {
 			panic(http.ErrAbortHandler)
 		}
 		w.Write([]byte(`{"id":"crg_1","amount":"10","currency":"USD"}`))
@@ -245,16 +256,16 @@ func TestLostAnswers(t *testing.T) {
 	if r.code != OK || r.stdout != "granted 10 USD to o (crg_1)\n" {
 		t.Errorf("%+v", r)
 	}
-	if len(keys) != 3 || keys[0] == "" || keys[0] != keys[1] || keys[1] != keys[2] {
-		t.Errorf("keys %q", keys)
+	if got := take(); len(got) != 3 || got[0] == "" || got[0] != got[1] || got[1] != got[2] {
+		t.Errorf("keys %q", got)
 	}
-	keys = nil
-	if r = runIn(t, vars, "", "key", "create", "-org", "o"); r.code != Unreachable || len(keys) != 1 {
-		t.Errorf("%+v after %d requests", r, len(keys))
+	r = runIn(t, vars, "", "key", "create", "-org", "o")
+	if got := take(); r.code != Unreachable || len(got) != 1 {
+		t.Errorf("%+v after %d requests", r, len(got))
 	}
-	keys = nil
-	if r = runIn(t, vars, "", "credit", "grant", "-org", "o", "-amount", "10", "-once", "mine"); r.code != OK || keys[0] != "mine" {
-		t.Errorf("%+v %q", r, keys)
+	r = runIn(t, vars, "", "credit", "grant", "-org", "o", "-amount", "10", "-once", "mine")
+	if got := take(); r.code != OK || got[0] != "mine" {
+		t.Errorf("%+v %q", r, got)
 	}
 }
 
