@@ -98,11 +98,12 @@ func columns(events []Event) []any {
 	n := len(events)
 	texts := make([][]string, 13)
 	ints := make([][]int64, 19)
+	allTexts, allInts := make([]string, n*len(texts)), make([]int64, n*len(ints))
 	for i := range texts {
-		texts[i] = make([]string, n)
+		texts[i] = allTexts[i*n:][:n]
 	}
 	for i := range ints {
-		ints[i] = make([]int64, n)
+		ints[i] = allInts[i*n:][:n]
 	}
 	req, resp := make([][]byte, n), make([][]byte, n)
 	for i := range events {

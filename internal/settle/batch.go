@@ -26,7 +26,8 @@ type batch struct {
 	next   spool.Position    // where the cursor goes
 	txn    string
 
-	events  []meter.Event
+	events  []meter.Event // their space is used again by the next batch
+	first   string        // id of the first
 	oldest  int64
 	spent   map[db.UUID]int64 // by lease
 	learned map[db.UUID]leaseInfo
@@ -58,7 +59,7 @@ func (b *batch) write(recs []spool.Record, check bool) error {
 		return err
 	}
 	b.spent = map[db.UUID]int64{}
-	b.events = make([]meter.Event, 0, len(recs))
+	b.events, b.first = b.s.events[:0], recs[0].Event.ID("evt")
 	for i := range recs {
 		if err := b.add(&recs[i], charges[i]); err != nil {
 			return err
@@ -89,8 +90,8 @@ func (b *batch) fresh(recs []spool.Record, check bool) ([]spool.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d := b.s.doubt; d != nil && slices.Contains(ids, d.events[0].ID) {
-		b.decided, b.proved = true, known[d.events[0].ID]
+	if d := b.s.doubt; d != nil && slices.Contains(ids, d.first) {
+		b.decided, b.proved = true, known[d.first]
 	}
 	if err := suspended(b.tx, ids, known); err != nil || len(known) == 0 {
 		return recs, err
@@ -333,9 +334,9 @@ func (b *batch) post(recs []spool.Record, charges []int64, open map[db.UUID]bool
 		}
 	}
 	// The cause is the first new event: an event is posted once, so a cause is, too.
-	_, posted, err := ledger.Post(b.tx, ledger.Transaction{ID: b.txn, Kind: KindUsage, Cause: b.events[0].ID, Actor: "settle", Postings: n.postings})
+	_, posted, err := ledger.Post(b.tx, ledger.Transaction{ID: b.txn, Kind: KindUsage, Cause: b.first, Actor: "settle", Postings: n.postings})
 	if err == nil && !posted {
-		err = fmt.Errorf("%w: %s", errPosted, b.events[0].ID)
+		err = fmt.Errorf("%w: %s", errPosted, b.first)
 	}
 	return err
 }

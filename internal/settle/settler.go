@@ -9,6 +9,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/meter"
 	"github.com/tollgate-io/tollgate/internal/rating"
 	"github.com/tollgate-io/tollgate/internal/spool"
 	"github.com/tollgate-io/tollgate/internal/telemetry"
@@ -46,6 +47,7 @@ type Settler struct {
 
 	pos    spool.Position // the cursor: all before it is settled
 	recs   []spool.Record
+	events []meter.Event         // space for those of a batch
 	leases map[db.UUID]leaseInfo // immutable facts of leases, of this run
 	doubt  *batch                // the last one whose commit may or may not have happened
 
@@ -410,6 +412,7 @@ func (s *Settler) done(b *batch, began time.Time) {
 	if len(s.leases) > 100_000 {
 		clear(s.leases)
 	}
+	s.events = b.events[:0]
 	s.decide(b)
 	s.free(b)
 	s.count(len(b.events), b.oldest, time.Since(began), nil)
