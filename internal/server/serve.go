@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -81,6 +82,7 @@ func (a *App) announce(w io.Writer) error {
 func (a *App) Run(ctx context.Context, ready func() error) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	debug.FreeOSMemory() // what building the product took is not needed again
 	ln, err := net.Listen("tcp", a.Config.Listen)
 	if err != nil {
 		err = problem.New(problem.Conflict, "server.listen", "cannot listen on %s: %s; choose another address with -listen", a.Config.Listen, err.Error())

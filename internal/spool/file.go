@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-var zeros = make([]byte, 1<<20)
+var zeros = make([]byte, 128<<10)
 
 // writeZeros gives the file its blocks by writing them. Unlike fallocate alone it leaves no extent
 // to convert, which would make each later fdatasync a journal commit.

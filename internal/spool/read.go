@@ -8,7 +8,7 @@ import (
 )
 
 // readChunk is how much is read at once; a record is far smaller.
-const readChunk = 1 << 20
+const readChunk = 512 << 10
 
 // Read decodes records of this epoch from pos on into recs, as many as are written and fit, and
 // returns their number and the position behind the last. OPENs are returned too. One goroutine

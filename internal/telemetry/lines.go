@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	linesBuffer = 1 << 20               // bytes of lines waiting, per buffer of the two
+	linesBuffer = 256 << 10             // bytes of lines waiting, per buffer of the two
 	linesDelay  = 50 * time.Millisecond // how long a line may wait for company
 	maxField    = 512                   // bytes kept of a string that a client or an upstream chose
 )
