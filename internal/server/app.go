@@ -169,6 +169,9 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	return nil
 }
 
+// tracesTime is how long a stop waits for the receiver of traces to take what waits.
+const tracesTime = 3 * time.Second
+
 func (a *App) openTelemetry(ctx context.Context, stdout io.Writer) (err error) {
 	c := a.Config
 	a.Metrics = telemetry.NewMetrics(Version)
@@ -190,7 +193,14 @@ func (a *App) openTelemetry(ctx context.Context, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	a.defers(a.Tracer.Close)
+	a.defers(func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, tracesTime)
+		defer cancel()
+		if err := a.Tracer.Close(ctx); err != nil {
+			a.Log.Warn("traces that waited were lost", "error", err)
+		}
+		return nil
+	})
 	return nil
 }
 
