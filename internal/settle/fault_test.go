@@ -14,8 +14,8 @@ import (
 )
 
 // eachFault runs do on a node whose connection breaks before each statement of its transactions in turn, the COMMITs
-// included, and then at the COMMIT with the answer lost; after that the connection is whole again. do
-// must bring the node through.
+// included, and then at the COMMIT with the answer lost, once when the server commits at once and once when it does
+// while the next try is under way; after that the connection is whole again. do must bring the node through.
 func eachFault(t *testing.T, prepare func(w *world, n *node) sale, do, check func(w *world, n *node, s sale)) {
 	w := openWorld(t, dbtest.PostgresDSN(t))
 	d, p := openProxied(w)
@@ -39,11 +39,13 @@ func eachFault(t *testing.T, prepare func(w *world, n *node) sale, do, check fun
 			break
 		}
 	}
-	t.Run("answer lost", func(t *testing.T) {
-		if !run(t, 0, hide) {
-			t.Error("there was no COMMIT")
-		}
-	})
+	for name, a := range map[string]action{"answer lost": hide, "answer lost, and late": late} {
+		t.Run(name, func(t *testing.T) {
+			if !run(t, 0, a) {
+				t.Error("there was no COMMIT")
+			}
+		})
+	}
 }
 
 // retry tries until it works, twice more at most.

@@ -19,6 +19,7 @@ const (
 	pass action = iota
 	cut         // the connection breaks before the server has the message
 	hide        // the server carries it out, but its answer is lost with the connection
+	late        // the same, but the server has it only when the client is busy with its next try
 )
 
 // proxy stands between a DB and PostgreSQL and breaks connections where it is told to.
@@ -30,6 +31,7 @@ type proxy struct {
 	mu     sync.Mutex
 	decide func(kind byte, text []byte) action // guarded by mu; nil passes everything
 	conns  map[net.Conn]bool                   // guarded by mu
+	busy   chan struct{}                       // guarded by mu; closed when a message that is late may go
 	wg     sync.WaitGroup
 }
 
@@ -67,9 +69,19 @@ func (p *proxy) set(decide func(kind byte, text []byte) action) {
 // once lets a statement of the next transaction that writes meet the action: the n-th, or, with n zero, its COMMIT.
 // met tells whether it came to that.
 func (p *proxy) once(n int, a action) (met func() bool) {
-	inside, seen, done := false, 0, false
+	inside, seen, done, again := false, 0, false, false
+	busy := make(chan struct{})
+	p.mu.Lock()
+	p.busy = busy
+	p.mu.Unlock()
+	release := sync.OnceFunc(func() { close(busy) })
+	p.t.Cleanup(release) // should the client never come back
 	p.set(func(kind byte, text []byte) action {
 		if done {
+			again = again || kind == 'Q' && bytes.HasPrefix(text, []byte("BEGIN ISOLATION LEVEL READ COMMITTED"))
+			if again && kind == 'E' {
+				release()
+			}
 			return pass
 		}
 		if kind == 'Q' && bytes.HasPrefix(text, []byte("BEGIN ISOLATION LEVEL READ COMMITTED")) {
@@ -142,6 +154,17 @@ func (p *proxy) upward(client, server net.Conn, hidden, answered chan struct{}) 
 			return
 		case hide:
 			close(hidden)
+			if _, err := server.Write(text); err != nil {
+				return
+			}
+			<-answered
+			return
+		case late:
+			client.Close()
+			p.mu.Lock()
+			busy := p.busy
+			p.mu.Unlock()
+			<-busy
 			if _, err := server.Write(text); err != nil {
 				return
 			}
