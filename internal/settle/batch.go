@@ -396,7 +396,7 @@ func (s *Settler) suspend(ctx context.Context, r *spool.Record, next spool.Posit
 		return err
 	})
 	if errors.Is(err, errCursor) || errors.Is(err, db.ErrInDoubt) {
-		if err := s.reconcile(ctx, nil, err); err != nil || s.pos == next {
+		if err := s.reconcile(ctx, nil, err); err != nil || !s.pos.Before(next) {
 			return err
 		}
 		return s.settle(ctx, []spool.Record{*r}, next, true)

@@ -309,7 +309,7 @@ func (s *Settler) settle(ctx context.Context, recs []spool.Record, next spool.Po
 		s.done(b, began)
 		return nil
 	case errors.Is(err, errCursor) || errors.Is(err, db.ErrInDoubt):
-		if err := s.reconcile(ctx, b, err); err != nil || s.pos == next {
+		if err := s.reconcile(ctx, b, err); err != nil || !s.pos.Before(next) {
 			return err
 		}
 		return s.settle(ctx, recs, next, true) // an earlier commit had moved the cursor, not this one
@@ -412,7 +412,9 @@ func (s *Settler) done(b *batch, began time.Time) {
 	if len(s.leases) > 100_000 {
 		clear(s.leases)
 	}
-	s.events = b.events[:0]
+	if b.events != nil {
+		s.events = b.events[:0]
+	}
 	s.decide(b)
 	s.free(b)
 	s.count(len(b.events), b.oldest, time.Since(began), nil)
