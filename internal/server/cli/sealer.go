@@ -36,7 +36,7 @@ func sealer() Command {
 		{Name: "reseal", Summary: "seal everything with the first key",
 			About: "Seals with the first key of the file what an older one has sealed. Asks the platform, or with -config or -data\n" +
 				"does it itself; a server may run beside it. An upstream's credential that cannot be opened stops it: enter it\n" +
-				"again, or remove it.",
+				"again, or remove it. With -json it prints {\"resealed\"}.",
 			Codes:   "0 done, 1 failed, 2 wrong usage, 3 refused, 5 a credential cannot be opened, 6 the platform cannot be reached",
 			Example: "tollgate sealer reseal",
 			Setup:   sealerReseal},
@@ -137,7 +137,7 @@ func printSealing(env *Env, asJSON bool, st api.Sealing) error {
 }
 
 func sealerReseal(fs *flag.FlagSet) Run {
-	r := serverFlags(fs)
+	r, asJSON := serverFlags(fs), jsonFlag(fs)
 	config, data := vaultFlags(fs)
 	return func(ctx context.Context, env *Env, _ []string) error {
 		var out struct {
@@ -151,6 +151,9 @@ func sealerReseal(fs *flag.FlagSet) Run {
 		}
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			return printJSON(env.Stdout, out)
 		}
 		_, err = fmt.Fprintf(env.Stdout, "sealed anew: %d\n", out.Resealed)
 		return err
