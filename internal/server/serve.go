@@ -97,13 +97,14 @@ func (a *App) Run(ctx context.Context, ready func() error) error {
 		return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 	}
 	failed := make(chan error, 2)
+	err = ready() // the port is open, and answers once what is to be read has been printed
 	go func() { failed <- srv.Serve(ln) }()
 	var profile *http.Server
 	if a.Config.Pprof != "" {
 		profile = &http.Server{Addr: a.Config.Pprof, Handler: profiles(), ReadHeaderTimeout: 5 * time.Second}
 		go func() { failed <- profile.ListenAndServe() }()
 	}
-	if err = ready(); err == nil {
+	if err == nil {
 		select {
 		case <-ctx.Done():
 		case err = <-failed:
