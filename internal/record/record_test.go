@@ -274,6 +274,7 @@ func TestRetentionAndErasure(t *testing.T) {
 			t.Error("expired content was not deleted")
 		}
 		w.set(false, 3) // switched off, with a shorter retention: it holds for what is there
+		waitFor(t, func() bool { return !r.Wants("org_a") })
 		_, err = w.open(second)
 		wantKind(t, err, problem.NotFound)
 		sweep()
