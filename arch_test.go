@@ -70,6 +70,9 @@ certify          domain      catalog egress job org
 notify           domain      egress job org secret
 watch            domain      catalog egress job meter notify telemetry
 
+engine           foundation
+engine/proc      engine
+engine/onnx      engine
 engine/translate engine
 engine/text      engine
 engine/speech    engine
@@ -78,7 +81,7 @@ engine/assist    engine
 engine/recommend engine
 engine/sandbox   engine
 
-gateway          edge        auth cache catalog db egress guard job llm meter money plan quota rating receipt route settle spool telemetry
+gateway          edge        auth cache catalog db egress engine guard job llm meter money plan quota rating receipt route settle spool telemetry
 api              edge        auth audit billing cache catalog certify db desk engine/* guard idem job ledger market meter money notify org payout plan quota rating receipt record route secret settle spool telemetry watch
 web              edge        catalog money plan rating
 `)
@@ -168,7 +171,7 @@ func checkFile(path string, file *ast.File) (faults []string) {
 	own, ok := rooms[from]
 	switch {
 	case under(pkg, "cmd"):
-		own = line{"", map[string]bool{"problem": true, "server": true}}
+		own = line{"", map[string]bool{"problem": true, "server": true, "engine/onnx": true}}
 		from = "cmd"
 	case from == "server":
 	case !ok:
