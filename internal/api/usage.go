@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -24,15 +26,38 @@ func showTokens(u [meter.Classes]int64) tokensView {
 	return tokensView{u[0], u[1], u[2], u[3], u[4], u[5], u[6]}
 }
 
+type unitsView struct {
+	Meter    string `json:"meter" example:"characters"`
+	Quantity string `json:"quantity" example:"1250" doc:"With up to three decimals"`
+}
+
+func showUnits(list ...meter.Units) []unitsView {
+	var out []unitsView
+	for _, u := range list {
+		if u.Meter != "" {
+			out = append(out, unitsView{u.Meter, thousandths(u.Thousandths)})
+		}
+	}
+	return out
+}
+
+func thousandths(n int64) string {
+	if n%1000 == 0 {
+		return strconv.FormatInt(n/1000, 10)
+	}
+	return strings.TrimRight(fmt.Sprintf("%d.%03d", n/1000, n%1000), "0")
+}
+
 type sumView struct {
-	Group      string     `json:"group,omitempty" doc:"Value of the grouping; of hour and day its start"`
-	Events     int64      `json:"events" doc:"Calls"`
-	Failures   int64      `json:"failures" doc:"Calls without a usable answer"`
-	Charge     string     `json:"charge" example:"0.25"`
-	Commission string     `json:"commission,omitempty" doc:"The platform's part; in the provider's view"`
-	Currency   string     `json:"currency" example:"USD"`
-	Tokens     tokensView `json:"tokens" doc:"By class; the classes are disjoint"`
-	Duration   int64      `json:"duration_ms" doc:"Added up"`
+	Group      string      `json:"group,omitempty" doc:"Value of the grouping; of hour and day its start"`
+	Events     int64       `json:"events" doc:"Calls"`
+	Failures   int64       `json:"failures" doc:"Calls without a usable answer"`
+	Charge     string      `json:"charge" example:"0.25"`
+	Commission string      `json:"commission,omitempty" doc:"The platform's part; in the provider's view"`
+	Currency   string      `json:"currency" example:"USD"`
+	Tokens     tokensView  `json:"tokens" doc:"By class; the classes are disjoint"`
+	Units      []unitsView `json:"units,omitempty" doc:"Of calls that are not measured in tokens, by meter"`
+	Duration   int64       `json:"duration_ms" doc:"Added up"`
 }
 
 type sumOutput struct {
@@ -45,41 +70,42 @@ type sumOutput struct {
 }
 
 type eventView struct {
-	ID             string     `json:"id" doc:"Also the request id of the call"`
-	At             time.Time  `json:"at"`
-	OrganisationID string     `json:"organisation_id" doc:"The consumer"`
-	Key            string     `json:"key,omitempty" doc:"In the consumer's view"`
-	ProviderID     string     `json:"provider_id"`
-	ProductID      string     `json:"product_id"`
-	VersionID      string     `json:"version_id,omitempty"`
-	UpstreamID     string     `json:"upstream_id,omitempty" doc:"In the provider's view"`
-	Subscription   string     `json:"subscription"`
-	PlanVersion    string     `json:"plan_version" doc:"Whose prices hold"`
-	Model          string     `json:"model"`
-	Outcome        string     `json:"outcome"`
-	Status         int64      `json:"status" doc:"HTTP status of the answer"`
-	Stream         bool       `json:"stream"`
-	Estimated      bool       `json:"estimated" doc:"Tokens were counted here: the upstream gave no usage"`
-	Provisional    bool       `json:"provisional" doc:"The answer could only say a provisional cost"`
-	Attempts       int64      `json:"attempts"`
-	Charge         string     `json:"charge"`
-	Currency       string     `json:"currency"`
-	Commission     string     `json:"commission,omitempty" doc:"In the provider's view"`
-	Hold           string     `json:"hold" doc:"Reserved before the call"`
-	Uncharged      string     `json:"uncharged,omitempty" doc:"Worth above the hold, and not charged"`
-	Tokens         tokensView `json:"tokens"`
-	BytesIn        int64      `json:"bytes_in"`
-	BytesOut       int64      `json:"bytes_out"`
-	Duration       int64      `json:"duration_ms"`
-	FirstByte      int64      `json:"first_byte_ms"`
-	Transaction    string     `json:"transaction" doc:"Id of the ledger's transaction"`
+	ID             string      `json:"id" doc:"Also the request id of the call"`
+	At             time.Time   `json:"at"`
+	OrganisationID string      `json:"organisation_id" doc:"The consumer"`
+	Key            string      `json:"key,omitempty" doc:"In the consumer's view"`
+	ProviderID     string      `json:"provider_id"`
+	ProductID      string      `json:"product_id"`
+	VersionID      string      `json:"version_id,omitempty"`
+	UpstreamID     string      `json:"upstream_id,omitempty" doc:"In the provider's view"`
+	Subscription   string      `json:"subscription"`
+	PlanVersion    string      `json:"plan_version" doc:"Whose prices hold"`
+	Model          string      `json:"model"`
+	Outcome        string      `json:"outcome"`
+	Status         int64       `json:"status" doc:"HTTP status of the answer"`
+	Stream         bool        `json:"stream"`
+	Estimated      bool        `json:"estimated" doc:"Tokens were counted here: the upstream gave no usage"`
+	Provisional    bool        `json:"provisional" doc:"The answer could only say a provisional cost"`
+	Attempts       int64       `json:"attempts"`
+	Charge         string      `json:"charge"`
+	Currency       string      `json:"currency"`
+	Commission     string      `json:"commission,omitempty" doc:"In the provider's view"`
+	Hold           string      `json:"hold" doc:"Reserved before the call"`
+	Uncharged      string      `json:"uncharged,omitempty" doc:"Worth above the hold, and not charged"`
+	Tokens         tokensView  `json:"tokens"`
+	Units          []unitsView `json:"units,omitempty" doc:"Of a call that is not measured in tokens"`
+	BytesIn        int64       `json:"bytes_in"`
+	BytesOut       int64       `json:"bytes_out"`
+	Duration       int64       `json:"duration_ms"`
+	FirstByte      int64       `json:"first_byte_ms"`
+	Transaction    string      `json:"transaction" doc:"Id of the ledger's transaction"`
 }
 
 func showEvent(e *meter.Event, asProvider bool) eventView {
 	v := eventView{ID: e.ID, At: db.Time(e.At), OrganisationID: e.Org, ProviderID: e.Provider, ProductID: e.Product, VersionID: e.Version,
 		Subscription: e.Subscription, PlanVersion: e.PlanVersion, Model: e.Model, Outcome: e.Outcome, Status: e.Status,
 		Stream: e.Flags&meter.FlagStream != 0, Estimated: e.Flags&meter.FlagEstimated != 0, Provisional: e.Flags&meter.FlagProvisional != 0,
-		Attempts: e.Attempts, Charge: nano(e.Charge), Currency: e.Currency, Hold: nano(e.Hold), Tokens: showTokens(e.Usage),
+		Attempts: e.Attempts, Charge: nano(e.Charge), Currency: e.Currency, Hold: nano(e.Hold), Tokens: showTokens(e.Usage), Units: showUnits(meter.Units{Meter: e.Meter, Thousandths: e.Units}),
 		BytesIn: e.BytesIn, BytesOut: e.BytesOut, Duration: e.Duration / 1000, FirstByte: e.FirstByte / 1000, Transaction: e.Txn}
 	if e.Flags&meter.FlagUncharged != 0 {
 		v.Uncharged = nano(e.Excess)
@@ -172,7 +198,7 @@ func (s *server) sumUsage(ctx context.Context, c *call, in *struct {
 	one := true
 	currency := ""
 	for _, x := range sums {
-		v := sumView{Group: x.Group, Events: x.Events, Failures: x.Failures, Charge: nano(x.Charge), Currency: x.Currency, Tokens: showTokens(x.Usage), Duration: x.Duration / 1000}
+		v := sumView{Group: x.Group, Events: x.Events, Failures: x.Failures, Charge: nano(x.Charge), Currency: x.Currency, Tokens: showTokens(x.Usage), Units: showUnits(x.Units...), Duration: x.Duration / 1000}
 		if in.As == "provider" {
 			v.Commission = nano(x.Commission)
 		}

@@ -113,6 +113,7 @@ type GenerationView struct {
 	Stream       bool             `json:"stream"`
 	Estimated    bool             `json:"estimated"`
 	Usage        map[string]int64 `json:"usage"` // by token class; classes without tokens are left out
+	Units        *UnitsView       `json:"units,omitempty"`
 	Charge       string           `json:"charge"`
 	Commission   string           `json:"commission"`
 	Uncharged    string           `json:"uncharged,omitempty"` // worth beyond the hold, not charged
@@ -126,6 +127,12 @@ type GenerationView struct {
 		Request  string `json:"request"`
 		Response string `json:"response"`
 	} `json:"sha256"`
+}
+
+// UnitsView is what a call used that is not measured in tokens.
+type UnitsView struct {
+	Meter    string `json:"meter"`
+	Quantity string `json:"quantity"` // with up to three decimals
 }
 
 // Generation is how the API shows an event.
@@ -142,6 +149,9 @@ func Generation(e *meter.Event) *GenerationView {
 		if n != 0 {
 			v.Usage[meter.ClassNames[i]] = n
 		}
+	}
+	if e.Meter != "" {
+		v.Units = &UnitsView{e.Meter, quantity(e.Units)}
 	}
 	v.Digests.Request, v.Digests.Response = hexOf(e.RequestDigest), hexOf(e.ResponseDigest)
 	return v

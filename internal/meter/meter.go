@@ -7,7 +7,9 @@
 package meter
 
 import (
+	"cmp"
 	"embed"
+	"slices"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 )
@@ -47,6 +49,8 @@ type Event struct {
 	Commission                    int64 // the platform's part of Charge
 	Hold, Excess                  int64 // nano-units: reserved before; worth above it, not charged
 	Usage                         [Classes]int64
+	Meter                         string // of a capability's call; "" for a language model's
+	Units                         int64  // thousandths of Meter's unit
 	BytesIn, BytesOut             int64
 	Duration, FirstByte           int64 // microseconds
 	RequestDigest, ResponseDigest []byte
@@ -61,7 +65,7 @@ func (e *Event) Failed() bool {
 var eventCols = []string{"id", "at", "org", "api_key", "provider", "product", "version", "upstream", "subscription", "plan_version",
 	"model", "outcome", "status", "flags", "attempts", "currency", "charge", "commission", "hold", "excess",
 	"input", "cached_input", "cache_write", "output", "reasoning", "audio_input", "audio_output",
-	"bytes_in", "bytes_out", "duration", "first_byte", "request_digest", "response_digest", "txn"}
+	"bytes_in", "bytes_out", "duration", "first_byte", "request_digest", "response_digest", "txn", "meter", "units"}
 
 // Known returns which of the event ids are in the table already.
 func Known(tx *db.Tx, ids []string) (map[string]bool, error) {
@@ -90,14 +94,17 @@ func Insert(tx *db.Tx, events []Event) error {
 	if _, _, err := tx.InsertRows("usage_event", eventCols, columns(events), ""); err != nil {
 		return err
 	}
-	return addRollups(tx, events)
+	if err := addRollups(tx, events); err != nil {
+		return err
+	}
+	return addUnits(tx, events)
 }
 
 // columns turns events into one slice per column, in the order of eventCols.
 func columns(events []Event) []any {
 	n := len(events)
-	texts := make([][]string, 13)
-	ints := make([][]int64, 19)
+	texts := make([][]string, 14)
+	ints := make([][]int64, 20)
 	allTexts, allInts := make([]string, n*len(texts)), make([]int64, n*len(ints))
 	for i := range texts {
 		texts[i] = allTexts[i*n:][:n]
@@ -108,11 +115,11 @@ func columns(events []Event) []any {
 	req, resp := make([][]byte, n), make([][]byte, n)
 	for i := range events {
 		e := &events[i]
-		for k, v := range [...]string{e.ID, e.Org, e.Key, e.Provider, e.Product, e.Version, e.Upstream, e.Subscription, e.PlanVersion, e.Model, e.Outcome, e.Currency, e.Txn} {
+		for k, v := range [...]string{e.ID, e.Org, e.Key, e.Provider, e.Product, e.Version, e.Upstream, e.Subscription, e.PlanVersion, e.Model, e.Outcome, e.Currency, e.Txn, e.Meter} {
 			texts[k][i] = v
 		}
 		for k, v := range [...]int64{e.At, e.Status, e.Flags, e.Attempts, e.Charge, e.Commission, e.Hold, e.Excess,
-			e.Usage[0], e.Usage[1], e.Usage[2], e.Usage[3], e.Usage[4], e.Usage[5], e.Usage[6], e.BytesIn, e.BytesOut, e.Duration, e.FirstByte} {
+			e.Usage[0], e.Usage[1], e.Usage[2], e.Usage[3], e.Usage[4], e.Usage[5], e.Usage[6], e.BytesIn, e.BytesOut, e.Duration, e.FirstByte, e.Units} {
 			ints[k][i] = v
 		}
 		req[i], resp[i] = e.RequestDigest, e.ResponseDigest
@@ -122,10 +129,10 @@ func columns(events []Event) []any {
 		data = append(data, t)
 	}
 	data = append(data, ints[1], ints[2], ints[3], texts[11])
-	for _, c := range ints[4:] {
+	for _, c := range ints[4:19] {
 		data = append(data, c)
 	}
-	return append(data, req, resp, texts[12])
+	return append(data, req, resp, texts[12], texts[13], ints[19])
 }
 
 const hour = int64(3600) * 1e6
@@ -172,7 +179,7 @@ func addRollups(tx *db.Tx, events []Event) error {
 		}
 		s[4+Classes] += e.Duration
 	}
-	sortKeys(keys) // one order for all writers, so that they cannot deadlock
+	slices.SortFunc(keys, rollupKey.compare) // one order for all writers, so that they cannot deadlock
 	texts := make([][]string, 6)
 	ints := make([][]int64, 1+len(sums{}))
 	for _, k := range keys {
@@ -194,3 +201,50 @@ func addRollups(tx *db.Tx, events []Event) error {
 	_, _, err := tx.InsertRows("usage_rollup", rollupCols, data, rollupUpsert)
 	return err
 }
+
+// unitKey names a row of the rollup of units.
+type unitKey struct {
+	rollupKey
+	meter string
+}
+
+// addUnits adds what capabilities' calls used to its rollup. Most batches have none.
+func addUnits(tx *db.Tx, events []Event) error {
+	var keys []unitKey
+	by := map[unitKey]int64{}
+	for i := range events {
+		e := &events[i]
+		if e.Meter == "" {
+			continue
+		}
+		k := unitKey{rollupKey{e.At - e.At%hour, e.Org, e.Key, e.Provider, e.Product, e.Model, e.Currency}, e.Meter}
+		if _, ok := by[k]; !ok {
+			keys = append(keys, k)
+		}
+		by[k] += e.Units
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(keys, func(a, b unitKey) int {
+		return cmp.Or(a.rollupKey.compare(b.rollupKey), cmp.Compare(a.meter, b.meter))
+	})
+	var hours, units []int64
+	texts := make([][]string, 7)
+	for _, k := range keys {
+		hours, units = append(hours, k.hour), append(units, by[k])
+		for i, v := range [...]string{k.org, k.key, k.provider, k.product, k.model, k.currency, k.meter} {
+			texts[i] = append(texts[i], v)
+		}
+	}
+	data := []any{hours}
+	for _, t := range texts {
+		data = append(data, t)
+	}
+	_, _, err := tx.InsertRows("usage_unit", unitCols, append(data, units), unitUpsert)
+	return err
+}
+
+var unitCols = []string{"hour", "org", "api_key", "provider", "product", "model", "currency", "meter", "units"}
+
+const unitUpsert = `ON CONFLICT (org, hour, api_key, provider, product, model, currency, meter) DO UPDATE SET units = usage_unit.units + excluded.units`

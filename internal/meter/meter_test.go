@@ -41,6 +41,9 @@ func events(n int, seed uint64) []meter.Event {
 		for c := range e.Usage {
 			e.Usage[c] = r.Int64N(1000)
 		}
+		if r.IntN(3) == 0 {
+			e.Meter, e.Units = []string{"characters", "images"}[r.IntN(2)], r.Int64N(9000)
+		}
 		if r.IntN(5) == 0 {
 			e.Outcome, e.Status = "failed", 502
 		}
@@ -124,6 +127,16 @@ func sum(list []meter.Event, f meter.Filter, group func(*meter.Event) string) []
 		s.Duration += e.Duration
 		for c, n := range e.Usage {
 			s.Usage[c] += n
+		}
+		if e.Meter != "" {
+			at := slices.IndexFunc(s.Units, func(u meter.Units) bool { return u.Meter == e.Meter })
+			if at < 0 {
+				at = len(s.Units)
+				s.Units = append(s.Units, meter.Units{Meter: e.Meter})
+				slices.SortFunc(s.Units, func(a, b meter.Units) int { return cmp.Compare(a.Meter, b.Meter) })
+				at = slices.IndexFunc(s.Units, func(u meter.Units) bool { return u.Meter == e.Meter })
+			}
+			s.Units[at].Thousandths += e.Units
 		}
 	}
 	var out []meter.Sum

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,11 +12,9 @@ import (
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
-func sortKeys(keys []rollupKey) {
-	slices.SortFunc(keys, func(a, b rollupKey) int {
-		return cmp.Or(cmp.Compare(a.org, b.org), cmp.Compare(a.hour, b.hour), cmp.Compare(a.key, b.key), cmp.Compare(a.provider, b.provider),
-			cmp.Compare(a.product, b.product), cmp.Compare(a.model, b.model), cmp.Compare(a.currency, b.currency))
-	})
+func (a rollupKey) compare(b rollupKey) int {
+	return cmp.Or(cmp.Compare(a.org, b.org), cmp.Compare(a.hour, b.hour), cmp.Compare(a.key, b.key), cmp.Compare(a.provider, b.provider),
+		cmp.Compare(a.product, b.product), cmp.Compare(a.model, b.model), cmp.Compare(a.currency, b.currency))
 }
 
 // Store answers questions about usage.
@@ -64,7 +61,14 @@ type Sum struct {
 	Charge     int64 // nano-units
 	Commission int64 // nano-units
 	Usage      [Classes]int64
-	Duration   int64 // microseconds, added up
+	Units      []Units // by meter; of calls that are measured in units
+	Duration   int64   // microseconds, added up
+}
+
+// Units is an amount of a meter.
+type Units struct {
+	Meter       string
+	Thousandths int64
 }
 
 // groupings maps the words that callers use to expressions over a rollup.
@@ -101,9 +105,34 @@ func (s *Store) Sum(ctx context.Context, f Filter, group string) (list []Sum, er
 			}
 			list = append(list, v)
 		}
-		return rows.Err()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return sumUnits(tx, list, expr, where, args)
 	})
 	return list, err
+}
+
+// sumUnits adds to the sums, which are ordered by group and currency, what was used by meter.
+func sumUnits(tx *db.Tx, list []Sum, expr, where string, args []any) error {
+	rows, err := tx.Query(`SELECT `+expr+`, currency, meter, CAST(SUM(units) AS BIGINT) FROM usage_unit WHERE `+where+` GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var group, currency string
+		var u Units
+		if err := rows.Scan(&group, &currency, &u.Meter, &u.Thousandths); err != nil {
+			return err
+		}
+		for i := range list {
+			if list[i].Group == group && list[i].Currency == currency {
+				list[i].Units = append(list[i].Units, u)
+			}
+		}
+	}
+	return rows.Err()
 }
 
 // List gives events, newest first; before is the id of the last one seen.
@@ -142,7 +171,7 @@ func (e *Event) dest() []any {
 	for i := range e.Usage {
 		d = append(d, &e.Usage[i])
 	}
-	return append(d, &e.BytesIn, &e.BytesOut, &e.Duration, &e.FirstByte, &e.RequestDigest, &e.ResponseDigest, &e.Txn)
+	return append(d, &e.BytesIn, &e.BytesOut, &e.Duration, &e.FirstByte, &e.RequestDigest, &e.ResponseDigest, &e.Txn, &e.Meter, &e.Units)
 }
 
 // Get reads one event; problem.NotFound when it is not there (yet).

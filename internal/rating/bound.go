@@ -60,17 +60,7 @@ func (c *Compiled) TokenBound(q *Tokens) (nano int64, err error) {
 			return 0, errOverflow()
 		}
 	}
-	if c.overage > overFull {
-		hi, lo := bits.Mul64(sum, c.overage)
-		lo, carry := bits.Add64(lo, overFull-1, 0)
-		if hi += carry; hi >= overFull {
-			return 0, errOverflow()
-		}
-		if sum, _ = bits.Div64(hi, lo, overFull); sum > math.MaxInt64 {
-			return 0, errOverflow()
-		}
-	}
-	return int64(sum), nil
+	return c.dearest(sum)
 }
 
 // cost evaluates the bound; math.MaxUint64 stands for anything too large.

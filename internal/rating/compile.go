@@ -31,6 +31,7 @@ type Compiled struct {
 
 	tokens [Classes]route
 	bounds []bound
+	units  map[string]bound // by meter, of those that are not tokens
 	final  bool
 	timed  bool // some line asks for hours or days
 }
@@ -48,7 +49,8 @@ func (c *Compiled) Lines() []string {
 }
 
 // Final reports whether every charge is independent of what the period metered before: each line is
-// linear with a whole number of nano-units per token or request (for other meters: per 10⁻⁹ unit).
+// linear with a whole number of nano-units for the smallest quantity that its meter counts: one token, one character, a
+// thousandth of an audio second, 10⁻⁹ of a unit that the platform does not know.
 func (c *Compiled) Final() bool { return c.final }
 
 // NeedsState reports whether the State of a period must be kept: because charges depend on it, or
@@ -124,6 +126,7 @@ func Compile(c *Card) (*Compiled, error) {
 	}
 	out.routes()
 	out.boundPools()
+	out.boundUnits()
 	return out, nil
 }
 
@@ -418,7 +421,7 @@ func join(list []Pricing) string {
 }
 
 // whole reports whether the line's meter counts whole things only.
-func (l *line) whole() bool { return l.meter == MeterTokens || l.meter == MeterRequests }
+func (l *line) whole() bool { return grain(l.meter) == 0 }
 
 // linearise sets linear and unit, where the charge for a whole unit is the same whole number of
 // nano-units whatever came before.
@@ -437,5 +440,12 @@ func (l *line) linearise() {
 
 // independent reports whether the line's charge for any usage is the same whatever came before.
 func (l *line) independent() bool {
-	return l.pricing == Flat || l.linear && (l.whole() || l.unit%e9 == 0)
+	if l.pricing == Flat || !l.linear {
+		return l.pricing == Flat
+	}
+	least := int64(1) // how many of a meter's smallest quantities make a unit
+	for range grain(l.meter) {
+		least *= 10
+	}
+	return l.unit%least == 0
 }

@@ -15,11 +15,15 @@ type Usage struct {
 	Time     time.Time     // needed where a line asks for hours or days
 }
 
-// Call is the usage of one call of a language model: its tokens by class, and Requests.
+// Call is the usage of one call: of a language model its tokens by class, of a capability a quantity of its Meter; and
+// Requests.
 type Call struct {
 	Tokens Tokens
-	Dims   Dims // Class is not used
-	Time   time.Time
+	// Meter is neither tokens nor requests; "" for none. Thousandths is its quantity.
+	Meter       string
+	Thousandths int64
+	Dims        Dims // Class is not used
+	Time        time.Time
 }
 
 // State is what the lines of a card have metered in the period, by index; a short or nil State is
@@ -107,6 +111,15 @@ func (c *Compiled) RateCall(before State, call *Call) (Charge, error) {
 			return Charge{}, err
 		}
 	}
+	if call.Meter != "" && call.Thousandths != 0 {
+		q, err := Thousandths(call.Thousandths)
+		if err != nil {
+			return Charge{}, err
+		}
+		if err := c.add(&ch, before, &Usage{Meter: call.Meter, Dims: call.Dims, Quantity: q, Time: call.Time}); err != nil {
+			return Charge{}, err
+		}
+	}
 	if err := c.addOverage(&ch, before); err != nil {
 		return Charge{}, err
 	}
@@ -167,10 +180,7 @@ func (c *Compiled) add(ch *Charge, before State, u *Usage) error {
 
 // decimals is how many decimals a quantity of the line's meter may have.
 func (l *line) decimals() int {
-	if l.whole() {
-		return 0
-	}
-	return 9
+	return grain(l.meter)
 }
 
 // charge appends what line i charges for q.

@@ -180,7 +180,7 @@ func (b *batch) add(r *spool.Record, charge int64) error {
 		Product: r.Product.ID("prd"), Version: r.Version.ID("ver"), Upstream: r.Upstream.ID("ups"),
 		Subscription: r.Subscription.ID("sub"), PlanVersion: r.PlanVersion.ID("plv"), Model: clean(r.Model), Outcome: r.Outcome.String(),
 		Status: int64(r.Status), Flags: int64(r.Flags), Attempts: int64(r.Attempts), Currency: t.Currency,
-		Charge: charge, Commission: commission, Hold: r.Hold, Excess: r.Excess, Usage: r.Usage,
+		Charge: charge, Commission: commission, Hold: r.Hold, Excess: r.Excess, Usage: r.Usage, Meter: clean(r.Meter), Units: r.Units,
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Duration: r.Duration, FirstByte: r.FirstByte,
 		RequestDigest: r.RequestDigest[:], ResponseDigest: r.ResponseDigest[:], Txn: b.txn,
 	}

@@ -65,12 +65,15 @@ func (b *batch) rate(recs []spool.Record) ([]int64, error) {
 func counts(r *spool.Record, t Terms) bool { return t.Card.NeedsState() && delivered(r) }
 
 func delivered(r *spool.Record) bool {
-	return r.Outcome != spool.Failed && (r.Flags&spool.Provisional != 0 || r.Charge != 0 || r.Usage != [spool.Classes]int64{})
+	return r.Outcome != spool.Failed && (r.Flags&spool.Provisional != 0 || r.Charge != 0 || r.Usage != [spool.Classes]int64{} || r.Units != 0)
 }
 
 // callOf is a record's usage as the card rates it, at the time of the OPEN.
 func callOf(r *spool.Record) *rating.Call {
 	c := &rating.Call{Dims: rating.Dims{Model: r.Model}, Time: db.Time(r.Time)}
+	if r.Meter != rating.MeterRequests { // the request counts below
+		c.Meter, c.Thousandths = r.Meter, r.Units
+	}
 	copy(c.Tokens[:], r.Usage[:])
 	c.Tokens[rating.Requests] = 1
 	return c

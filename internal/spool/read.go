@@ -210,7 +210,7 @@ func (d *Dead) orphans() error {
 		for seq, r := range open {
 			p := progress[seq] // the zero Progress: nothing was delivered
 			r.Kind, r.Outcome = KindClose, Interrupted
-			r.Charge, r.Usage, r.BytesOut = min(p.Charge, r.Hold), p.Usage, p.BytesOut
+			r.Charge, r.Usage, r.Units, r.BytesOut = min(p.Charge, r.Hold), p.Usage, p.Units, p.BytesOut
 			r.Flags |= Estimated
 			d.rest = append(d.rest, r)
 		}

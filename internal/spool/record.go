@@ -57,6 +57,9 @@ const MaxLeases = 6
 // MaxModel bounds the model name kept in a record, in bytes; a longer name is cut.
 const MaxModel = 128
 
+// MaxMeter bounds the name of a meter, in bytes; a longer name is cut.
+const MaxMeter = 32
+
 // Classes is the number of token classes, in the order of llm.Usage and of rating.
 const Classes = 7
 
@@ -79,11 +82,13 @@ type Record struct {
 	Leases [MaxLeases]db.UUID
 	NLease uint8
 	Model  string
+	Meter  string // of a capability's call, which is measured in units; "" for a language model's
 
 	// From here on in a CLOSE alone.
 	Charge                        int64 // nano-units, at most Hold
 	Excess                        int64 // nano-units above Hold that are not charged
 	Usage                         [Classes]int64
+	Units                         int64 // thousandths of Meter's unit
 	BytesIn, BytesOut             int64
 	Duration, FirstByte           int64 // microseconds from Time
 	Attempts                      uint8
@@ -94,8 +99,9 @@ const (
 	frame      = 8 // length and CRC-32C before each payload
 	fixedOpen  = 4 + 4 + 8 + 4 + 8 + 9*16 + 8 + 1
 	fixedClose = fixedOpen + 2 + 8*(2+Classes+4) + 1 + 64
-	maxOpen    = frame + fixedOpen + MaxLeases*16 + MaxModel
-	maxClose   = frame + fixedClose + MaxLeases*16 + MaxModel
+	maxOpen    = frame + fixedOpen + MaxLeases*16 + MaxModel + unitTail
+	maxClose   = frame + fixedClose + MaxLeases*16 + MaxModel + unitTail
+	unitTail   = 1 + MaxMeter + 8 // only where there is a Meter: records without one are as they were before there were any
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -140,6 +146,11 @@ func appendRecord(b []byte, r *Record) []byte {
 		b = append(b, r.Attempts)
 		b = append(b, r.RequestDigest[:]...)
 		b = append(b, r.ResponseDigest[:]...)
+	}
+	if r.Meter != "" {
+		m := r.Meter[:min(len(r.Meter), MaxMeter)]
+		b = append(append(b, byte(len(m))), m...)
+		b = le.AppendUint64(b, uint64(r.Units))
 	}
 	payload := b[start+frame:]
 	le.PutUint32(b[start:], uint32(len(payload)))
@@ -217,6 +228,10 @@ func decodePayload(payload []byte, r *Record) error {
 		r.Attempts = d.u8()
 		copy(r.RequestDigest[:], d.take(32))
 		copy(r.ResponseDigest[:], d.take(32))
+	}
+	if !d.bad && len(d.b) > 0 {
+		r.Meter = string(d.take(int(d.u8())))
+		r.Units = d.i64()
 	}
 	if d.bad || len(d.b) != 0 {
 		return errCorrupt

@@ -14,12 +14,13 @@ import (
 type Progress struct {
 	Charge   int64 // nano-units that the delivered part is worth
 	Usage    [Classes]int64
+	Units    int64 // thousandths of the record's meter
 	BytesOut int64
 }
 
 const slotSize = 128
 
-// slotWords: 0 seq, 1 charge, 2 bytes out, 3.. usage by class.
+// slotWords: 0 seq, 1 charge, 2 bytes out, 3.. usage by class, then units.
 type slotWords [slotSize / 8]int64
 
 // slots is the array of progress slots of one epoch.
@@ -94,6 +95,9 @@ func (s *slots) store(i int32, p *Progress) {
 	for k, n := range p.Usage {
 		atomic.StoreInt64(&w[3+k], n)
 	}
+	if p.Units != 0 { // take has zeroed it
+		atomic.StoreInt64(&w[3+Classes], p.Units)
+	}
 }
 
 func (s *slots) close() error {
@@ -122,6 +126,7 @@ func readSlots(path string) (map[uint64]Progress, error) {
 		for k := range p.Usage {
 			p.Usage[k] = int64(le.Uint64(data[24+8*k:]))
 		}
+		p.Units = int64(le.Uint64(data[24+8*Classes:]))
 		got[seq] = p
 	}
 	return got, nil

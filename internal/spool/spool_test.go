@@ -41,6 +41,9 @@ func sample(n int) *Record {
 func closeRecord(r *Record) *Record {
 	r.Outcome, r.Status, r.Charge = Completed, 200, r.Hold/2
 	r.Usage = [Classes]int64{1, 2, 3, 4, 5, 6, 7}
+	if r.Seq%2 == 1 {
+		r.Meter, r.Units = "audio_seconds", 1500
+	}
 	r.RequestDigest[0], r.ResponseDigest[31] = 1, 2
 	return r
 }
@@ -212,7 +215,7 @@ func TestRecoveryGivesClosesThenInterrupted(t *testing.T) {
 	if _, err := s.AppendClose(closeRecord(done)); err != nil {
 		t.Fatal(err)
 	}
-	s.Progress(lost, &Progress{Charge: 150, Usage: [Classes]int64{0: 10, 3: 5}, BytesOut: 77})
+	s.Progress(lost, &Progress{Charge: 150, Usage: [Classes]int64{0: 10, 3: 5}, Units: 2500, BytesOut: 77})
 	crash(s)
 
 	// A second run that dies before it recovers must not lose what the first left.
@@ -233,7 +236,7 @@ func TestRecoveryGivesClosesThenInterrupted(t *testing.T) {
 	if r := by[done.Event]; r.Outcome != Completed || r.Charge != 50 {
 		t.Errorf("done: %+v", r)
 	}
-	if r := by[lost.Event]; r.Kind != KindClose || r.Outcome != Interrupted || r.Charge != 150 || r.Usage[3] != 5 || r.BytesOut != 77 {
+	if r := by[lost.Event]; r.Kind != KindClose || r.Outcome != Interrupted || r.Charge != 150 || r.Usage[3] != 5 || r.Units != 2500 || r.BytesOut != 77 {
 		t.Errorf("lost: %+v", r)
 	}
 	if r := by[silent.Event]; r.Outcome != Interrupted || r.Charge != 0 {

@@ -19,6 +19,24 @@ type tokens struct {
 	AudioOutput int64 `json:"audio_output"`
 }
 
+// units is an amount of a meter other than tokens.
+type units struct {
+	Meter    string `json:"meter"`
+	Quantity string `json:"quantity"`
+}
+
+// used tells what a call or a group of calls read: input tokens, or units of other meters.
+func used(t *tokens, list []units) string {
+	var text []string
+	if n := t.in(); n != 0 || len(list) == 0 {
+		text = append(text, fmt.Sprint(n))
+	}
+	for _, u := range list {
+		text = append(text, u.Quantity+" "+u.Meter)
+	}
+	return strings.Join(text, ", ")
+}
+
 func (t *tokens) in() int64  { return t.Input + t.CachedInput + t.CacheWrite + t.AudioInput }
 func (t *tokens) out() int64 { return t.Output + t.Reasoning + t.AudioOutput }
 
@@ -31,14 +49,15 @@ type sum struct {
 }
 
 type group struct {
-	Group      string `json:"group,omitempty"`
-	Events     int64  `json:"events"`
-	Failures   int64  `json:"failures"`
-	Charge     string `json:"charge"`
-	Commission string `json:"commission,omitempty"`
-	Currency   string `json:"currency"`
-	Tokens     tokens `json:"tokens"`
-	DurationMS int64  `json:"duration_ms"`
+	Group      string  `json:"group,omitempty"`
+	Events     int64   `json:"events"`
+	Failures   int64   `json:"failures"`
+	Charge     string  `json:"charge"`
+	Commission string  `json:"commission,omitempty"`
+	Currency   string  `json:"currency"`
+	Tokens     tokens  `json:"tokens"`
+	Units      []units `json:"units,omitempty"`
+	DurationMS int64   `json:"duration_ms"`
 }
 
 type call struct {
@@ -65,6 +84,7 @@ type call struct {
 	Hold           string    `json:"hold"`
 	Uncharged      string    `json:"uncharged,omitempty"`
 	Tokens         tokens    `json:"tokens"`
+	Units          []units   `json:"units,omitempty"`
 	BytesIn        int64     `json:"bytes_in"`
 	BytesOut       int64     `json:"bytes_out"`
 	DurationMS     int64     `json:"duration_ms"`
@@ -172,7 +192,7 @@ func (s *sum) print(env *Env, by string) error {
 		g.heads = append([]string{strings.ToUpper(by)}, g.heads...)
 	}
 	for _, x := range s.Items {
-		row := []string{fmt.Sprint(x.Events), fmt.Sprint(x.Failures), fmt.Sprint(x.Tokens.in()), fmt.Sprint(x.Tokens.out()), x.Charge, x.Currency}
+		row := []string{fmt.Sprint(x.Events), fmt.Sprint(x.Failures), used(&x.Tokens, x.Units), fmt.Sprint(x.Tokens.out()), x.Charge, x.Currency}
 		if by != "" {
 			row = append([]string{dash(x.Group)}, row...)
 		}
@@ -188,7 +208,7 @@ func calls(items []call) *grid {
 		if x.Estimated {
 			outcome += ", estimated"
 		}
-		g.add(x.ID, moment(x.At), x.Model, fmt.Sprint(x.Tokens.in()), fmt.Sprint(x.Tokens.out()), x.Charge, x.Currency, outcome)
+		g.add(x.ID, moment(x.At), x.Model, used(&x.Tokens, x.Units), fmt.Sprint(x.Tokens.out()), x.Charge, x.Currency, outcome)
 	}
 	return g
 }
