@@ -30,15 +30,20 @@ type answerKey struct {
 	model         string
 	stream, usage bool
 	tokens, n     int
+	said          bool // the text is say, of a script or the spec
+	say           string
 }
 
 // answer makes the answer to a request, or takes the one made before.
 func (s *Server) answer(spec *Spec, f *fields, body []byte) *answer {
 	k := answerKey{spec: spec, model: f.model, stream: f.stream, usage: f.usage, tokens: spec.Chunks, n: max(f.n, 1)}
+	if k.say, k.said = s.said(spec, body); k.said {
+		k.tokens = len(pieces(k.say))
+	}
 	if f.limit >= 0 && !spec.IgnoreLimit {
 		k.tokens = min(k.tokens, f.limit)
 	}
-	if spec.Echo || spec.Tools {
+	if spec.Echo || spec.Tools || k.said {
 		return makeAnswer(&k, body)
 	}
 	if a, ok := s.answers.Load(k); ok {
@@ -63,6 +68,12 @@ func makeAnswer(k *answerKey, body []byte) *answer {
 		p.tool, p.finish = tool, "tool_calls"
 	case k.spec.Echo:
 		p.pieces = []string{string(body)}
+	case k.said:
+		all := pieces(k.say)
+		p.pieces = all[:k.tokens]
+		if k.tokens < len(all) {
+			p.finish = "length"
+		}
 	case k.spec.Size > 0:
 		p.pieces = []string{strings.Repeat("0123456789abcdef", k.spec.Size/16+1)[:k.spec.Size]}
 	default:

@@ -26,26 +26,9 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, path string) (done
 		fail(w, 400, "you must provide a model parameter", "model")
 		return true
 	}
-	spec, err := s.spec(f.model, r.Header.Get("X-Fake"))
-	if err != nil {
-		fail(w, 404, "The model `"+f.model+"` does not exist: "+err.Error(), "model")
-		return true
-	}
-	if spec.Record {
-		s.mu.Lock()
-		s.last = Request{r.URL.Path, r.Header.Clone(), json.RawMessage(body)}
-		s.mu.Unlock()
-	}
-	if spec.First > 0 && !wait(r.Context(), spec.First) {
-		return false
-	}
-	if s.refuse(w, spec, f.model) {
-		return true
-	}
-	if strings.HasPrefix(spec.Type, "text/html") {
-		w.Header().Set("Content-Type", spec.Type)
-		_, err := io.WriteString(w, "<!doctype html><title>Sign in</title><p>This is not the page you are looking for.")
-		return err == nil
+	spec, done := s.begin(w, r, f.model, body, fail)
+	if spec == nil {
+		return done
 	}
 	if path == "/embeddings" {
 		return s.embed(w, spec, f.model, body)
@@ -53,8 +36,35 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, path string) (done
 	return s.chat(w, r, spec, &f, body)
 }
 
+// begin does what every call begins with: it finds the spec, remembers the request and answers with the fault that the
+// spec asks for. A nil spec: the call is answered, or the caller has left (done false).
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, model string, body []byte, fail failure) (spec *Spec, done bool) {
+	spec, err := s.spec(model, r.Header.Get("X-Fake"))
+	if err != nil {
+		fail(w, 404, "The model `"+model+"` does not exist: "+err.Error(), "model")
+		return nil, true
+	}
+	if spec.Record {
+		s.mu.Lock()
+		s.last = Request{r.URL.Path, r.Header.Clone(), json.RawMessage(body)}
+		s.mu.Unlock()
+	}
+	if spec.First > 0 && !wait(r.Context(), spec.First) {
+		return nil, false
+	}
+	if s.refuse(w, spec, model, fail) {
+		return nil, true
+	}
+	if strings.HasPrefix(spec.Type, "text/html") {
+		w.Header().Set("Content-Type", spec.Type)
+		_, err := io.WriteString(w, "<!doctype html><title>Sign in</title><p>This is not the page you are looking for.")
+		return nil, err == nil
+	}
+	return spec, false
+}
+
 // refuse answers with the spec's error, if it has one now.
-func (s *Server) refuse(w http.ResponseWriter, spec *Spec, model string) bool {
+func (s *Server) refuse(w http.ResponseWriter, spec *Spec, model string, fail failure) bool {
 	status := spec.Status
 	if spec.Fail > 0 {
 		n, _ := s.failures.LoadOrStore(model, new(atomic.Int64))

@@ -1,6 +1,7 @@
-// Package fakeupstream is an OpenAI-compatible model server for tests and benchmarks: chat (whole and
-// streamed), tools, embeddings and the list of models, with usage figures and faults chosen by the
-// caller. It knows nothing of Tollgate and does not use its code, so that a fault of the gateway's
+// Package fakeupstream is a model server for tests and benchmarks, with usage figures and faults chosen by the
+// caller. It speaks the OpenAI API (chat whole and streamed, tools, embeddings, the list of models, audio, images), the
+// open inference protocol of KServe and Triton, the translation contract /v1/translate, and the bare POST /translate of
+// a small Flask app. It knows nothing of Tollgate and does not use its code, so that a fault of the gateway's
 // parser is not hidden by the same fault here.
 //
 // # Choosing a behaviour
@@ -13,6 +14,9 @@
 //  4. under the model's name in [Presets],
 //
 // and a model without any gets the usual answer. See [Spec] for the options.
+//
+// What a chat answers can be written down: the option say is the text, and a script ([Server.Script], PUT /control/script)
+// has an answer for each request that contains given texts.
 //
 // # Speed
 //
@@ -68,6 +72,8 @@ type Server struct {
 
 	answers sync.Map // answerKey → *answer
 	specs   sync.Map // spec text → *Spec
+
+	script atomic.Pointer[[]Rule]
 
 	mu   sync.RWMutex
 	set  map[string]string // guarded by mu: model → spec
@@ -178,13 +184,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} else {
 			s.cancelled.Add(1)
 		}
+	case r.Method == "POST" && s.task(r.URL.Path) != nil:
+		s.requests.Add(1)
+		s.active.Add(1)
+		defer s.active.Add(-1)
+		if s.task(r.URL.Path)(w, r) {
+			s.completed.Add(1)
+		} else {
+			s.cancelled.Add(1)
+		}
+	case r.Method == "GET" && strings.HasPrefix(path, "/v2/"):
+		s.about(w, path)
 	default:
 		fail(w, 404, "Invalid URL ("+r.Method+" "+r.URL.Path+")", "")
 	}
 }
 
-// control is the server's remote control: PUT /control/models/NAME with a spec as body, GET /control/stats
-// and GET /control/last.
+// control is the server's remote control: PUT /control/models/NAME with a spec as body, PUT /control/script with a list
+// of rules, GET /control/stats and GET /control/last.
 func (s *Server) control(w http.ResponseWriter, r *http.Request, path string) {
 	switch name, _ := strings.CutPrefix(path, "/control/models/"); {
 	case r.Method == "PUT" && name != path:
@@ -196,6 +213,14 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request, path string) {
 			fail(w, 400, err.Error(), "")
 			return
 		}
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method == "PUT" && path == "/control/script":
+		var rules []Rule
+		if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&rules); err != nil {
+			fail(w, 400, err.Error(), "")
+			return
+		}
+		s.Script(rules...)
 		w.WriteHeader(http.StatusNoContent)
 	case path == "/control/stats":
 		reply(w, s.Stats())
@@ -227,6 +252,9 @@ func reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // the caller left
 }
+
+// failure answers with an error in the shape of a protocol.
+type failure func(w http.ResponseWriter, status int, message, param string)
 
 // fail answers with an error in OpenAI's shape.
 func fail(w http.ResponseWriter, status int, message, param string) {
@@ -272,6 +300,9 @@ type Spec struct {
 	Truncate    bool   // truncate: Content-Length promises more than is sent
 	IgnoreLimit bool   // ignorelimit: max_tokens means nothing to this server
 
+	Say     string  // say: the text of the answer: of a chat, of what was heard, of a translation
+	Seconds float64 // seconds: how long the sound is that was heard; default what a WAV file's header says, else 1
+
 	Tools  bool // tools: call the first tool of the request; answer with text once a tool's result is there
 	Echo   bool // echo: the text is the request's body; implies record
 	Record bool // record: remember the request for Last
@@ -292,7 +323,7 @@ func ParseSpec(text string) (*Spec, error) {
 	flags := map[string]*bool{"burst": &s.Burst, "nodone": &s.NoDone, "truncate": &s.Truncate, "ignorelimit": &s.IgnoreLimit,
 		"tools": &s.Tools, "echo": &s.Echo, "record": &s.Record}
 	times := map[string]*time.Duration{"delay": &s.Delay, "first": &s.First}
-	texts := map[string]*string{"usage": &s.Usage, "type": &s.Type}
+	texts := map[string]*string{"usage": &s.Usage, "type": &s.Type, "say": &s.Say}
 	for name, values := range q {
 		v := values[len(values)-1]
 		switch {
@@ -302,6 +333,8 @@ func ParseSpec(text string) (*Spec, error) {
 			*longs[name], err = strconv.ParseInt(v, 10, 64)
 		case times[name] != nil:
 			*times[name], err = time.ParseDuration(v)
+		case name == "seconds":
+			s.Seconds, err = strconv.ParseFloat(v, 64)
 		case texts[name] != nil:
 			*texts[name] = v
 		case flags[name] != nil:
