@@ -88,7 +88,7 @@ type upstreamDoc struct {
 	Name         string          `json:"name" minLength:"1" maxLength:"63"`
 	Organisation string          `json:"organisation" minLength:"1" maxLength:"60"`
 	URL          string          `json:"url" maxLength:"500"`
-	Dialect      string          `json:"dialect,omitempty" enum:"openai,builtin"`
+	Dialect      string          `json:"dialect,omitempty" enum:"openai,builtin,contract,kserve,flask"`
 	Timeouts     timeouts        `json:"timeouts,omitzero"`
 	Credentials  []credentialDoc `json:"credentials,omitempty" maxItems:"100" doc:"Credentials that are not listed stay; export gives none"`
 	State        string          `json:"state,omitempty" enum:"active,suspended,retired" doc:"Left as it is where not given"`
@@ -123,7 +123,7 @@ type ProductTerms struct {
 	Title        catalog.Text `json:"title,omitzero"`
 	Description  catalog.Text `json:"description,omitzero"`
 	Model        string       `json:"model,omitempty" maxLength:"200" doc:"Public model id; default: the name"`
-	Capabilities []string     `json:"capabilities,omitempty" maxItems:"10" doc:"chat, embeddings; default chat"`
+	Capabilities []string     `json:"capabilities,omitempty" maxItems:"10" doc:"chat, embeddings, translate, text, transcribe, speak, vision, image, assist, recommend; default chat"`
 	Input        []string     `json:"input_modalities,omitempty" maxItems:"10" doc:"Default text"`
 	Output       []string     `json:"output_modalities,omitempty" maxItems:"10" doc:"Default text"`
 	Context      int64        `json:"context,omitempty" minimum:"0" doc:"Tokens"`

@@ -17,7 +17,7 @@ type upstreamView struct {
 	OrganisationID string           `json:"organisation_id"`
 	Name           string           `json:"name"`
 	URL            string           `json:"url"`
-	Dialect        string           `json:"dialect" enum:"openai,builtin"`
+	Dialect        string           `json:"dialect" enum:"openai,builtin,contract,kserve,flask"`
 	Timeouts       timeouts         `json:"timeouts"`
 	State          string           `json:"state" enum:"active,suspended,retired"`
 	Reason         string           `json:"reason,omitempty"`
@@ -54,14 +54,14 @@ func upstreamObject(u *catalog.Upstream, err error) (*object[upstreamView], erro
 type upstreamInput struct {
 	Name        string          `json:"name" minLength:"1" maxLength:"63"`
 	URL         string          `json:"url" maxLength:"500" example:"https://api.example.com/v1" doc:"Ends before /chat/completions; or builtin://name"`
-	Dialect     string          `json:"dialect,omitempty" enum:"openai,builtin" doc:"Default: by the URL"`
+	Dialect     string          `json:"dialect,omitempty" enum:"openai,builtin,contract,kserve,flask" doc:"Default: by the URL"`
 	Timeouts    timeouts        `json:"timeouts,omitzero"`
 	Credentials []credentialDoc `json:"credentials,omitempty" maxItems:"100"`
 }
 
 type upstreamEdit struct {
 	URL      *string   `json:"url,omitempty" maxLength:"500"`
-	Dialect  *string   `json:"dialect,omitempty" enum:"openai,builtin"`
+	Dialect  *string   `json:"dialect,omitempty" enum:"openai,builtin,contract,kserve,flask"`
 	Timeouts *timeouts `json:"timeouts,omitempty" doc:"Replaces all timeouts"`
 }
 

@@ -15,6 +15,7 @@
 package catalog
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -50,7 +51,15 @@ type Dialect string
 const (
 	OpenAI  Dialect = "openai"  // any OpenAI-compatible server; the URL ends before /chat/completions
 	Builtin Dialect = "builtin" // an engine in this process: builtin://name
+	// Contract is a server that answers the very paths of the capability contracts; the URL ends before /translate and
+	// the like, with or without the data plane's /v1.
+	Contract Dialect = "contract"
+	KServe   Dialect = "kserve" // open inference protocol v2, as of Triton; the URL ends before /v2
+	Flask    Dialect = "flask"  // POST /translate {text, sourceLanguage, targetLanguage}
 )
+
+// dialects are all but builtin, which goes with its own kind of URL.
+var dialects = []Dialect{OpenAI, Contract, KServe, Flask}
 
 // Timeouts bound a call to an upstream, in milliseconds. In an input zero takes the default.
 type Timeouts struct {
@@ -124,17 +133,45 @@ type Credential struct {
 // Kind is what sort of API a product is.
 type Kind string
 
-// Model is a language model called through the data plane's model endpoints.
+// Model is a product called by its model id through the data plane's endpoints.
 const Model Kind = "model"
 
-// Capability is an operation that a model product answers.
+// Capability is an operation, or a contract of several, that a model product answers.
 type Capability string
 
-// The capabilities of a model product.
+// The capabilities of a model product. The paths of a contract are its routes in the engine's room.
 const (
-	Chat       Capability = "chat"       // /v1/chat/completions
-	Embeddings Capability = "embeddings" // /v1/embeddings
+	Chat           Capability = "chat"       // /v1/chat/completions
+	Embeddings     Capability = "embeddings" // /v1/embeddings
+	Translate      Capability = "translate"  // /v1/translate and below
+	TextCapability Capability = "text"       // /v1/text/…
+	Transcribe     Capability = "transcribe" // /v1/audio/transcriptions and what else listens
+	Speak          Capability = "speak"      // /v1/audio/speech
+	Vision         Capability = "vision"     // /v1/vision/…
+	Image          Capability = "image"      // /v1/images/generations
+	Assist         Capability = "assist"     // /v1/assist/…
+	Recommend      Capability = "recommend"  // /v1/recommend/…
 )
+
+// Capabilities are all there are.
+var Capabilities = []Capability{Chat, Embeddings, Translate, TextCapability, Transcribe, Speak, Vision, Image, Assist, Recommend}
+
+// Meter is the meter that a rate card must price for the capability; "" for tokens.
+func (c Capability) Meter() string {
+	switch c {
+	case Translate, TextCapability, Speak:
+		return "characters"
+	case Transcribe:
+		return "audio_seconds"
+	case Vision, Image:
+		return "images"
+	case Assist:
+		return "messages"
+	case Recommend:
+		return "requests"
+	}
+	return ""
+}
 
 // Modality is a form of content.
 type Modality string
@@ -177,6 +214,18 @@ type Product struct {
 	Live []*Version `json:"-"`
 
 	definition string // as stated; only where the product was read by itself
+}
+
+// Meters lists what a rate card of the product must price, beside tokens.
+func (p *Product) Meters() (meters []string, tokens bool) {
+	for _, c := range p.Capabilities {
+		m := c.Meter()
+		tokens = tokens || m == ""
+		if m != "" && !slices.Contains(meters, m) {
+			meters = append(meters, m)
+		}
+	}
+	return meters, tokens
 }
 
 // Can reports whether the product answers the operation.

@@ -183,7 +183,7 @@ func (in UpstreamInput) normal() (UpstreamInput, error) {
 			in.Dialect = Builtin
 		}
 	}
-	c.That(in.Dialect == OpenAI || in.Dialect == Builtin, "dialect", "must be openai or builtin")
+	c.That(in.Dialect == Builtin || slices.Contains(dialects, in.Dialect), "dialect", "must be openai, contract, kserve, flask or builtin")
 	c.That(detail != "" || builtin == (in.Dialect == Builtin), "dialect", "builtin goes with a builtin:// URL, and only with one")
 	t := &in.Timeouts
 	for _, f := range []struct {
@@ -297,7 +297,7 @@ func (in ProductInput) normal() (ProductInput, error) {
 	c.That(validModel(in.Model), "model", "must be 1 to 200 printable ASCII characters without blanks and quotes; segments between slashes must not be empty")
 	c.Text("title", in.Title)
 	c.Text("description", in.Description)
-	set(&c, "capabilities", in.Capabilities, Chat, Embeddings)
+	set(&c, "capabilities", in.Capabilities, Capabilities...)
 	set(&c, "input_modalities", in.Input, TextModality, ImageModality, AudioModality, VideoModality, FileModality)
 	set(&c, "output_modalities", in.Output, TextModality, ImageModality, AudioModality, VideoModality)
 	c.Range("context", in.Context, 0, maxTokens)

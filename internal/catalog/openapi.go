@@ -48,6 +48,10 @@ func member(n *yaml.Node, key string) *yaml.Node {
 // obj is a JSON object; its keys are encoded in alphabetical order.
 type obj = map[string]any
 
+// contractPaths are the first path of each capability contract.
+var contractPaths = map[Capability]string{Translate: "/translate", TextCapability: "/text/classify", Transcribe: "/audio/transcriptions", Speak: "/audio/speech",
+	Vision: "/vision/classify", Image: "/images/generations", Assist: "/assist/bots", Recommend: "/recommend/spaces"}
+
 // DefaultDefinition makes an OpenAPI 3.1 document (JSON) of what the product states: the operations
 // of its capabilities under the data plane's /v1, with its model id and limits.
 func (p *Product) DefaultDefinition() string {
@@ -63,6 +67,13 @@ func (p *Product) DefaultDefinition() string {
 		schemas["EmbeddingsRequest"] = p.embeddingsRequest()
 		schemas["Embeddings"] = embeddingsSchema
 		schemas["Usage"] = usageSchema
+	}
+	for _, c := range p.Capabilities {
+		if at := contractPaths[c]; at != "" && len(paths) == 0 {
+			// The contract's own document says the rest; see its product's definition.
+			paths[at] = obj{"post": obj{"operationId": string(c), "summary": "The platform's contract of this capability: " + string(c),
+				"responses": obj{"200": obj{"description": "The answer"}}}}
+		}
 	}
 	title := p.Title.In("en")
 	if title == "" {

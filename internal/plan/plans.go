@@ -31,8 +31,8 @@ type Input struct {
 // maxLimit bounds limits and token counts; nobody needs more, and sums stay far from overflow.
 const maxLimit = 1_000_000_000_000
 
-// check returns what is wrong with the input.
-func (in *Input) check() error {
+// check returns what is wrong with the input of a plan for the product.
+func (in *Input) check(product *catalog.Product) error {
 	var c catalog.Check
 	c.Name("name", in.Name)
 	c.Text("title", in.Title)
@@ -48,7 +48,7 @@ func (in *Input) check() error {
 	}
 	if in.Card == nil {
 		c.That(false, "card", "is required")
-	} else if err := in.Card.ValidateForModel(); err != nil {
+	} else if err := validCard(in.Card, product); err != nil {
 		p := problem.As(err)
 		if p.Kind == problem.Internal {
 			return err
@@ -68,11 +68,11 @@ func (s *Store) CreatePlan(ctx context.Context, a audit.Actor, productID string,
 
 // CreatePlanTx is [Store.CreatePlan] within tx.
 func (s *Store) CreatePlanTx(tx *db.Tx, a audit.Actor, productID string, in Input) (*Plan, error) {
-	if err := in.check(); err != nil {
-		return nil, err
-	}
 	product, err := s.catalog.ProductTx(tx, productID)
 	if err != nil {
+		return nil, err
+	}
+	if err := in.check(product); err != nil {
 		return nil, err
 	}
 	if product.State == catalog.Retired {
@@ -132,7 +132,11 @@ func (s *Store) UpdatePlanTx(tx *db.Tx, a audit.Actor, id string, based int64, i
 	if in.Name == "" {
 		in.Name = p.Name
 	}
-	if err := in.check(); err != nil {
+	product, err := s.catalog.ProductTx(tx, p.ProductID)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.check(product); err != nil {
 		return nil, err
 	}
 	if in.Name != p.Name {
@@ -185,7 +189,11 @@ func (s *Store) PublishPlanTx(tx *db.Tx, a audit.Actor, id string, based, defaul
 		return nil, wrongState("plan", p.State, catalog.Published)
 	}
 	in := p.input()
-	if err := in.check(); err != nil {
+	product, err := s.catalog.ProductTx(tx, p.ProductID)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.check(product); err != nil {
 		return nil, err
 	}
 	next := Version{Number: 1, Card: p.Card, Currency: p.Card.Currency, CommissionPPM: defaultCommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms}

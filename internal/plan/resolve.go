@@ -97,6 +97,44 @@ func (b *Book) Resolve(org db.UUID, model []byte) (*Offer, error) {
 	return nil, b.unsubscribed(snap, acct, p)
 }
 
+// ResolveFor is Resolve for a call that names no model: any product with the capability will do. It is the one that the
+// organisation subscribed to first, else the only one on sale, else the only one of those that is answered by an engine of
+// the platform itself.
+func (b *Book) ResolveFor(org db.UUID, c catalog.Capability) (*Offer, error) {
+	snap := b.snap.Load()
+	acct := b.account(org)
+	if acct != nil {
+		for _, s := range acct.live {
+			if p := snap.Catalog.Product(s.product); p != nil && p.Can(c) {
+				return s.under(snap)
+			}
+		}
+	}
+	var all, own []*catalog.Product
+	for _, p := range snap.Catalog.Products() {
+		if !p.Can(c) || !snap.onSale(p) {
+			continue
+		}
+		if all = append(all, p); len(p.Live) > 0 && p.Live[0].Targets[0].Upstream.Dialect == catalog.Builtin {
+			own = append(own, p)
+		}
+	}
+	if len(all) > 1 && len(own) > 0 {
+		all = own
+	}
+	switch len(all) {
+	case 0:
+		return nil, problem.New(problem.NotFound, "plan.nothing_answers", "no product on sale here answers %s", string(c))
+	case 1:
+		return nil, b.unsubscribed(snap, acct, all[0])
+	}
+	var choices []string
+	for _, p := range all {
+		choices = append(choices, snap.full(p))
+	}
+	return nil, problem.New(problem.Invalid, "plan.model_needed", "several products answer %s: name one of %s as \"model\"", string(c), listed(choices))
+}
+
 // find finds the subscription or else the product that a model name means.
 func find(snap *Snapshot, acct *account, model []byte) (*sub, *catalog.Product, error) {
 	named := snap.Catalog.ByModel(model)

@@ -12,6 +12,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/rating"
 )
 
 //go:embed migrations/*.sql
@@ -177,9 +178,20 @@ func priced(tx *db.Tx, p *catalog.Product) error {
 		return err
 	}
 	for _, plan := range plans {
-		if plan.Current != nil && plan.Current.Card.ValidateForModel() == nil {
+		if plan.Current != nil && validCard(plan.Current.Card, p) == nil {
 			return nil
 		}
 	}
 	return problem.New(problem.Conflict, "plan.no_price", "the product %q cannot be published without a price: publish a plan for it first", p.Name)
+}
+
+// validCard checks that the card prices all that a call of the product can use.
+func validCard(card *rating.Card, p *catalog.Product) error {
+	meters, tokens := p.Meters()
+	if tokens {
+		if err := card.ValidateForModel(); err != nil {
+			return err
+		}
+	}
+	return card.ValidateForUnits(meters...)
 }
