@@ -306,6 +306,9 @@ func (c *Child) alive() bool {
 	}
 }
 
+// Kill kills the child with its group. The use it is in the hands of goes on, and fails.
+func (c *Child) Kill() { c.p.kill() }
+
 // end kills the child with its group and closes its pipes, so that nobody waits at them.
 func (c *Child) end() {
 	c.p.kill()
