@@ -166,11 +166,12 @@ type PlanTerms struct {
 	Hold          plan.Hold    `json:"hold,omitzero"`
 	Card          *rating.Card `json:"card" doc:"The rate card"`
 	Terms         string       `json:"terms,omitempty"`
+	Pin           string       `json:"pin,omitempty" doc:"Name of the product's version that calls go to, whatever its share: a larger upstream, say"`
 }
 
 func (t *PlanTerms) input(name string) plan.Input {
 	return plan.Input{Name: name, Title: t.Title, Description: t.Description, Public: t.Public, AutoSubscribe: t.AutoSubscribe, Card: t.Card,
-		CommissionPPM: t.CommissionPPM, Limits: t.Limits, Hold: t.Hold, Terms: t.Terms}
+		CommissionPPM: t.CommissionPPM, Limits: t.Limits, Hold: t.Hold, Terms: t.Terms, Pin: t.Pin}
 }
 
 type planDoc struct {

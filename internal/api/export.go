@@ -320,7 +320,7 @@ func planOf(product string, x *plan.Plan) *planDoc {
 
 func planTerms(x *plan.Plan) PlanTerms {
 	return PlanTerms{Title: x.Title, Description: x.Description, Public: x.Public, AutoSubscribe: x.AutoSubscribe,
-		CommissionPPM: x.CommissionPPM, Limits: x.Limits, Hold: x.Hold, Card: x.Card, Terms: x.Terms}
+		CommissionPPM: x.CommissionPPM, Limits: x.Limits, Hold: x.Hold, Card: x.Card, Terms: x.Terms, Pin: x.Pin}
 }
 
 func subscriptionOf(orgName, ref string, v *plan.Subscription) *subscriptionDoc {

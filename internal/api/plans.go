@@ -53,6 +53,7 @@ type planEdit struct {
 	Hold          *plan.Hold    `json:"hold,omitempty"`
 	Card          *rating.Card  `json:"card,omitempty" doc:"Replaces the whole card"`
 	Terms         *string       `json:"terms,omitempty"`
+	Pin           *string       `json:"pin,omitempty"`
 }
 
 func (e *planEdit) onto(in plan.Input) plan.Input {
@@ -63,6 +64,7 @@ func (e *planEdit) onto(in plan.Input) plan.Input {
 	set(&in.Limits, e.Limits)
 	set(&in.Hold, e.Hold)
 	set(&in.Terms, e.Terms)
+	set(&in.Pin, e.Pin)
 	if e.Card != nil {
 		in.Card = e.Card
 	}

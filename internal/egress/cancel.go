@@ -68,3 +68,19 @@ func (c *Cancel) drop() {
 	c.conn, c.abort = nil, nil
 	c.mu.Unlock()
 }
+
+// Context is a context that Cancel ends. It takes the place of a request: call stop before the next one begins.
+func (c *Cancel) Context(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	if !c.hold(nil, cancel) {
+		cancel()
+	}
+	return ctx, func() {
+		if c != nil {
+			c.mu.Lock()
+			c.abort = nil
+			c.mu.Unlock()
+		}
+		cancel()
+	}
+}

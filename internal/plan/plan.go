@@ -72,7 +72,8 @@ type Plan struct {
 	Limits        Limits       `json:"limits"`
 	Hold          Hold         `json:"hold"`
 	Terms         string       `json:"terms"`
-	State         State        `json:"state"` // draft, published, suspended, retired
+	Pin           string       `json:"pin,omitempty"` // name of the product's version that calls go to; empty: by the product's shares
+	State         State        `json:"state"`         // draft, published, suspended, retired
 	Reason        string       `json:"reason,omitempty"`
 	Revision      int64        `json:"revision"` // counts edits; for If-Match
 	Created       time.Time    `json:"created"`
@@ -94,6 +95,7 @@ type Version struct {
 	Limits        Limits           `json:"limits"`
 	Hold          Hold             `json:"hold"`
 	Terms         string           `json:"terms,omitempty"`
+	Pin           string           `json:"pin,omitempty"` // as of the plan
 	Published     time.Time        `json:"published"`
 }
 
@@ -136,7 +138,8 @@ type Offer struct {
 
 	ProviderName  string           // of the organisation
 	Product       *catalog.Product // its Live versions are the ones to split traffic over; at least one
-	Version       *catalog.Version // the one of them with the largest share
+	Version       *catalog.Version // the one of them with the largest share, or the one that the plan pins
+	Pinned        bool             // calls go to Version alone
 	Card          *rating.Compiled
 	Currency      string
 	CommissionPPM int64

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/tollgate-io/tollgate/internal/audit"
 	"github.com/tollgate-io/tollgate/internal/catalog"
@@ -26,6 +27,7 @@ type Input struct {
 	Limits        Limits       `json:"limits,omitzero"`
 	Hold          Hold         `json:"hold,omitzero"`
 	Terms         string       `json:"terms,omitempty"`
+	Pin           string       `json:"pin,omitempty"` // name of the product's version that calls go to, whatever its share
 }
 
 // maxLimit bounds limits and token counts; nobody needs more, and sums stay far from overflow.
@@ -38,6 +40,8 @@ func (in *Input) check(product *catalog.Product) error {
 	c.Text("title", in.Title)
 	c.Text("description", in.Description)
 	c.Text("terms", catalog.Text{En: in.Terms})
+	c.That(in.Pin == "" || slices.ContainsFunc(product.Versions, func(v *catalog.Version) bool { return v.Name == in.Pin }), "pin",
+		"the product has no version of that name")
 	c.That(!in.AutoSubscribe || in.Public, "auto_subscribe", "needs public: a private plan is given, not taken")
 	c.Range("limits.rpm", in.Limits.RPM, 0, maxLimit)
 	c.Range("limits.tpm", in.Limits.TPM, 0, maxLimit)
@@ -84,11 +88,11 @@ func (s *Store) CreatePlanTx(tx *db.Tx, a audit.Actor, productID string, in Inpu
 	}
 	id, now := db.NewID(PrefixPlan, tx.Now()), db.Micros(tx.Now())
 	n, err := tx.Exec(`INSERT INTO plan (id, product_id, provider_id, name, title_en, title_zh, description_en, description_zh, public,
-		auto_subscribe, card, commission_ppm, rpm, tpm, concurrency, max_output, terms, state, reason, latest, edits, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, '', 0, 1, $19, $20) ON CONFLICT DO NOTHING`,
+		auto_subscribe, card, commission_ppm, rpm, tpm, concurrency, max_output, terms, pin, state, reason, latest, edits, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, '', 0, 1, $20, $21) ON CONFLICT DO NOTHING`,
 		id, product.ID, product.OrgID, in.Name, in.Title.En, in.Title.Zh, in.Description.En, in.Description.Zh, db.Bool(in.Public),
 		db.Bool(in.AutoSubscribe), string(card), in.CommissionPPM, in.Limits.RPM, in.Limits.TPM, in.Limits.Concurrency, in.Hold.MaxOutput,
-		in.Terms, catalog.Draft, now, now)
+		in.Terms, in.Pin, catalog.Draft, now, now)
 	if err != nil {
 		return nil, err
 	}
@@ -153,10 +157,10 @@ func (s *Store) UpdatePlanTx(tx *db.Tx, a audit.Actor, id string, based int64, i
 		return p, nil
 	}
 	_, err = tx.Exec(`UPDATE plan SET `+edited+`, title_en = $2, title_zh = $3, description_en = $4, description_zh = $5, public = $6,
-		auto_subscribe = $7, card = $8, commission_ppm = $9, rpm = $10, tpm = $11, concurrency = $12, max_output = $13, terms = $14
-		WHERE id = $15`, db.Micros(tx.Now()), in.Title.En, in.Title.Zh, in.Description.En, in.Description.Zh, db.Bool(in.Public),
+		auto_subscribe = $7, card = $8, commission_ppm = $9, rpm = $10, tpm = $11, concurrency = $12, max_output = $13, terms = $14, pin = $15
+		WHERE id = $16`, db.Micros(tx.Now()), in.Title.En, in.Title.Zh, in.Description.En, in.Description.Zh, db.Bool(in.Public),
 		db.Bool(in.AutoSubscribe), string(card), in.CommissionPPM, in.Limits.RPM, in.Limits.TPM, in.Limits.Concurrency, in.Hold.MaxOutput,
-		in.Terms, id)
+		in.Terms, in.Pin, id)
 	if db.IsUnique(err) {
 		return nil, autoTaken()
 	}
@@ -169,7 +173,7 @@ func (s *Store) UpdatePlanTx(tx *db.Tx, a audit.Actor, id string, based int64, i
 // input is what the plan states now.
 func (p *Plan) input() Input {
 	return Input{Name: p.Name, Title: p.Title, Description: p.Description, Public: p.Public, AutoSubscribe: p.AutoSubscribe,
-		Card: p.Card, CommissionPPM: p.CommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms}
+		Card: p.Card, CommissionPPM: p.CommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms, Pin: p.Pin}
 }
 
 // PublishPlan makes what the plan states its next version, which is what new subscribers get; those
@@ -196,7 +200,7 @@ func (s *Store) PublishPlanTx(tx *db.Tx, a audit.Actor, id string, based, defaul
 	if err := in.check(product); err != nil {
 		return nil, err
 	}
-	next := Version{Number: 1, Card: p.Card, Currency: p.Card.Currency, CommissionPPM: defaultCommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms}
+	next := Version{Number: 1, Card: p.Card, Currency: p.Card.Currency, CommissionPPM: defaultCommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms, Pin: p.Pin}
 	if p.CommissionPPM != nil {
 		next.CommissionPPM = *p.CommissionPPM
 	}
@@ -226,7 +230,7 @@ func (s *Store) PublishPlanTx(tx *db.Tx, a audit.Actor, id string, based, defaul
 // same reports whether two versions say the same.
 func (v *Version) same(w *Version) bool {
 	return reflect.DeepEqual(v.Card, w.Card) && v.Currency == w.Currency && v.CommissionPPM == w.CommissionPPM &&
-		v.Limits == w.Limits && v.Hold == w.Hold && v.Terms == w.Terms
+		v.Limits == w.Limits && v.Hold == w.Hold && v.Terms == w.Terms && v.Pin == w.Pin
 }
 
 func insertVersion(tx *db.Tx, planID string, v *Version, rev int64) error {
@@ -235,9 +239,9 @@ func insertVersion(tx *db.Tx, planID string, v *Version, rev int64) error {
 		return fmt.Errorf("plan: card does not encode: %w", err)
 	}
 	_, err = tx.Exec(`INSERT INTO plan_version (id, plan_id, number, card, currency, commission_ppm, rpm, tpm, concurrency, max_output,
-		terms, published_at, rev) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		terms, pin, published_at, rev) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 		db.NewID(PrefixVersion, tx.Now()), planID, v.Number, string(card), v.Currency, v.CommissionPPM, v.Limits.RPM, v.Limits.TPM,
-		v.Limits.Concurrency, v.Hold.MaxOutput, v.Terms, db.Micros(tx.Now()), rev)
+		v.Limits.Concurrency, v.Hold.MaxOutput, v.Terms, v.Pin, db.Micros(tx.Now()), rev)
 	return err
 }
 

@@ -46,7 +46,7 @@ func readPlans(tx *db.Tx, where string, args ...any) ([]*Plan, error) {
 // readBarePlans reads plans without versions, and their cards as stored.
 func readBarePlans(tx *db.Tx, where string, args ...any) (plans []*Plan, cards []string, err error) {
 	rows, err := tx.Query(`SELECT id, product_id, provider_id, name, title_en, title_zh, description_en, description_zh, public,
-		auto_subscribe, card, commission_ppm, rpm, tpm, concurrency, max_output, terms, state, reason, edits, created_at, updated_at
+		auto_subscribe, card, commission_ppm, rpm, tpm, concurrency, max_output, terms, pin, state, reason, edits, created_at, updated_at
 		FROM plan `+where, args...)
 	if err != nil {
 		return nil, nil, err
@@ -57,7 +57,7 @@ func readBarePlans(tx *db.Tx, where string, args ...any) (plans []*Plan, cards [
 		var card string
 		var public, auto, created, updated int64
 		err := rows.Scan(&p.ID, &p.ProductID, &p.ProviderID, &p.Name, &p.Title.En, &p.Title.Zh, &p.Description.En, &p.Description.Zh,
-			&public, &auto, &card, &p.CommissionPPM, &p.Limits.RPM, &p.Limits.TPM, &p.Limits.Concurrency, &p.Hold.MaxOutput, &p.Terms,
+			&public, &auto, &card, &p.CommissionPPM, &p.Limits.RPM, &p.Limits.TPM, &p.Limits.Concurrency, &p.Hold.MaxOutput, &p.Terms, &p.Pin,
 			&p.State, &p.Reason, &p.Revision, &created, &updated)
 		if err != nil {
 			return nil, nil, err
@@ -76,7 +76,7 @@ func readBarePlans(tx *db.Tx, where string, args ...any) (plans []*Plan, cards [
 
 // readVersions reads plan versions with their compiled cards.
 func readVersions(tx *db.Tx, where string, args ...any) ([]*Version, error) {
-	rows, err := tx.Query(`SELECT id, plan_id, number, card, currency, commission_ppm, rpm, tpm, concurrency, max_output, terms,
+	rows, err := tx.Query(`SELECT id, plan_id, number, card, currency, commission_ppm, rpm, tpm, concurrency, max_output, terms, pin,
 		published_at FROM plan_version `+where, args...)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func readVersions(tx *db.Tx, where string, args ...any) ([]*Version, error) {
 		var card string
 		var published int64
 		err := rows.Scan(&v.ID, &v.PlanID, &v.Number, &card, &v.Currency, &v.CommissionPPM, &v.Limits.RPM, &v.Limits.TPM,
-			&v.Limits.Concurrency, &v.Hold.MaxOutput, &v.Terms, &published)
+			&v.Limits.Concurrency, &v.Hold.MaxOutput, &v.Terms, &v.Pin, &published)
 		if err != nil {
 			return nil, err
 		}

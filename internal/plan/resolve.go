@@ -290,7 +290,7 @@ func (s *sub) bind(snap *Snapshot) (*Offer, error) {
 		return nil, problem.New(problem.Forbidden, "plan.subscription_suspended", "your subscription to %q is suspended", p.Model)
 	case plan.State == Suspended:
 		return nil, problem.New(problem.Forbidden, "plan.plan_suspended", "the plan %q of the model %q is suspended", plan.Name, p.Model)
-	case len(p.Live) == 0:
+	case len(p.Live) == 0 && version.Pin == "", version.Pin != "" && pinned(p, version.Pin) == nil:
 		return nil, problem.New(problem.Unavailable, "plan.no_target", "no upstream of the model %q is in service; try again later", p.Model).
 			After(5 * time.Second)
 	}
@@ -299,18 +299,33 @@ func (s *sub) bind(snap *Snapshot) (*Offer, error) {
 		ProductID: p.ID, ProviderID: p.OrgID, ConsumerID: s.org.ID("org"),
 		Subscription: s.id, Plan: s.plan, PlanVersion: s.version, ProductUUID: s.product, Provider: p.OrgUUID, Consumer: s.org,
 		ProviderName: snap.providers[p.OrgUUID].Name,
-		Product:      p, Version: p.Live[0],
-		Card: version.Compiled, Currency: version.Currency, CommissionPPM: version.CommissionPPM,
+		Product:      p,
+		Card:         version.Compiled, Currency: version.Currency, CommissionPPM: version.CommissionPPM,
 		Limits: version.Limits, MaxOutput: version.Hold.MaxOutput,
 		Anchor: db.Time(s.anchor), Zone: s.zone,
 	}
-	for _, v := range p.Live[1:] {
-		if v.Share > o.Version.Share {
-			o.Version = v
+	if version.Pin != "" {
+		o.Version, o.Pinned = pinned(p, version.Pin), true
+	} else {
+		o.Version = p.Live[0]
+		for _, v := range p.Live[1:] {
+			if v.Share > o.Version.Share {
+				o.Version = v
+			}
 		}
 	}
 	if o.MaxOutput == 0 {
 		o.MaxOutput = p.MaxOutput
 	}
 	return o, nil
+}
+
+// pinned is the version of that name, if it has a target in service.
+func pinned(p *catalog.Product, name string) *catalog.Version {
+	for _, v := range p.Versions {
+		if v.Name == name && len(v.Targets) > 0 {
+			return v
+		}
+	}
+	return nil
 }

@@ -11,7 +11,7 @@ func (p *Plan) Pending() bool {
 	if p.Current == nil || p.Card == nil {
 		return true
 	}
-	next := Version{Card: p.Card, Currency: p.Card.Currency, CommissionPPM: p.Current.CommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms}
+	next := Version{Card: p.Card, Currency: p.Card.Currency, CommissionPPM: p.Current.CommissionPPM, Limits: p.Limits, Hold: p.Hold, Terms: p.Terms, Pin: p.Pin}
 	if p.CommissionPPM != nil {
 		next.CommissionPPM = *p.CommissionPPM
 	}

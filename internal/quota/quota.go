@@ -28,9 +28,10 @@ const (
 	Organisation
 	Subscription
 	Product
+	Address // a client's network address
 )
 
-var scopeNames = [...]string{"key", "organisation", "subscription", "product"}
+var scopeNames = [...]string{"key", "organisation", "subscription", "product", "address"}
 
 // String returns the word for s.
 func (s Scope) String() string {

@@ -4,6 +4,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ import (
 const Version = "0.1.0"
 
 // Config is what `tollgate serve -config FILE` reads. Every field has a working default. Values of
-// Database, Redis and Metrics.Token may be "env:NAME" or "file:PATH", so that secrets stay out of the file.
+// Database, Redis, Metrics.Token and FreeTier.Key may be "env:NAME" or "file:PATH", so that secrets stay out of the file.
 type Config struct {
 	Listen    string   `yaml:"listen"`     // address; default 127.0.0.1:8080
 	PublicURL string   `yaml:"public_url"` // how users reach this platform; default from listen
@@ -48,6 +49,8 @@ type Config struct {
 	Traces     Traces        `yaml:"traces"`
 	Pprof      string        `yaml:"pprof"` // loopback address; off by default
 	Limits     Limits        `yaml:"limits"`
+	Engines    string        `yaml:"engines"` // folder that scripts/install-engines filled; default TOLLGATE_ENGINES, or ./tollgate-engines
+	FreeTier   FreeTier      `yaml:"free_tier"`
 	Drain      time.Duration `yaml:"drain"` // how long calls in flight may take at a stop; default 30 s
 }
 
@@ -92,6 +95,12 @@ type Metrics struct {
 type Traces struct {
 	Endpoint string  `yaml:"endpoint"`
 	Ratio    float64 `yaml:"ratio"`
+}
+
+// FreeTier opens the routes that can do without a key to callers who have none.
+type FreeTier struct {
+	Key       string `yaml:"key"`        // inference key of an organisation of the operator, which pays; empty: closed
+	PerMinute int64  `yaml:"per_minute"` // calls of one address; default 20
 }
 
 // Limits bound requests.
@@ -152,6 +161,10 @@ func (c *Config) Complete() error {
 	if len(c.Roles) == 0 {
 		c.Roles = roles
 	}
+	def(&c.Engines, cmp.Or(os.Getenv("TOLLGATE_ENGINES"), "tollgate-engines"))
+	if c.FreeTier.PerMinute == 0 {
+		c.FreeTier.PerMinute = 20
+	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second
 	}
@@ -162,7 +175,7 @@ func (c *Config) Complete() error {
 	if c.Metrics.Networks == nil {
 		c.Metrics.Networks = []string{"loopback"}
 	}
-	for _, p := range []*string{&c.Database, &c.Redis, &c.Metrics.Token} {
+	for _, p := range []*string{&c.Database, &c.Redis, &c.Metrics.Token, &c.FreeTier.Key} {
 		if err := resolve(p); err != nil {
 			return err
 		}

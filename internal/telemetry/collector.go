@@ -9,13 +9,13 @@ import (
 // descs describes every exported metric of ours, once. Names with the prefix gen_ai are those of the
 // OpenTelemetry conventions for generative AI, written the Prometheus way.
 type descs struct {
-	requests, tokens, charge, duration, first *prometheus.Desc
-	attempts, upstreamFirst, lease, dropped   *prometheus.Desc
-	inFlight, holdsOpen, holdsRefused         *prometheus.Desc
-	spoolBytes, spoolOpen, spoolLag           *prometheus.Desc
-	spoolSyncs, spoolErrors, spoolRecords     *prometheus.Desc
-	settleBatches, settleEvents, settleErrors *prometheus.Desc
-	settleLag, uncharged                      *prometheus.Desc
+	requests, tokens, units, charge, duration, first *prometheus.Desc
+	attempts, upstreamFirst, lease, dropped          *prometheus.Desc
+	inFlight, holdsOpen, holdsRefused                *prometheus.Desc
+	spoolBytes, spoolOpen, spoolLag                  *prometheus.Desc
+	spoolSyncs, spoolErrors, spoolRecords            *prometheus.Desc
+	settleBatches, settleEvents, settleErrors        *prometheus.Desc
+	settleLag, uncharged                             *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -25,6 +25,7 @@ func newDescs() descs {
 	return descs{
 		requests:      d("tollgate_requests_total", "Requests finished.", "dialect", "outcome"),
 		tokens:        d("tollgate_tokens_total", "Tokens metered, by disjoint class.", "class"),
+		units:         d("tollgate_units_total", "What calls used that are not measured in tokens, in units of the meter.", "meter"),
 		charge:        d("tollgate_charge_total", "Charges of finished requests, in units of the currency.", "currency"),
 		duration:      d("gen_ai_server_request_duration_seconds", "Arrival of a request to the end of its answer.", "dialect", "stream"),
 		first:         d("gen_ai_server_time_to_first_token_seconds", "Arrival of a request to the first byte of its answer.", "dialect", "stream"),
@@ -68,6 +69,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for name, n := range m.charge.sorted {
 		if v := n.Value(); v != 0 || name != overflow {
 			send(ch, d.charge, prometheus.CounterValue, float64(v)/1e9, name)
+		}
+	}
+	for name, n := range m.units.sorted {
+		if v := n.Value(); v != 0 {
+			send(ch, d.units, prometheus.CounterValue, float64(v)/1e3, name)
 		}
 	}
 	for name, n := range m.lease.sorted {

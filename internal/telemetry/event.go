@@ -132,8 +132,10 @@ type Event struct {
 	RemoteIP netip.Addr
 
 	Tokens     [NClasses]int64
-	Estimated  bool  // the tokens were counted here, the upstream gave none
-	ChargeNano int64 // in 1e-9 of Currency
+	Meter      string // of a capability's call; "" for a language model's
+	Units      int64  // thousandths of Meter's unit
+	Estimated  bool   // the tokens were counted here, the upstream gave none
+	ChargeNano int64  // in 1e-9 of Currency
 	Currency   string
 
 	TTFB     time.Duration // arrival to the first byte to the client; zero if there was none

@@ -153,7 +153,7 @@ func countLines(b []byte) (n int64) {
 func lineBound(e *Event) int {
 	s := min(len(e.ID), maxField) + min(len(e.Method), maxField) + min(len(e.Path), maxField) + min(len(e.Org), maxField) +
 		min(len(e.Key), maxField) + min(len(e.Product), maxField) + min(len(e.Model), maxField) + min(len(e.Upstream), maxField) +
-		min(len(e.Target), maxField) + min(len(e.Currency), maxField)
+		min(len(e.Target), maxField) + min(len(e.Currency), maxField) + min(len(e.Meter), maxField)
 	n := 1024 + 6*s
 	if e.Err != nil {
 		n += 12 * maxField
@@ -196,6 +196,10 @@ func AppendLine(b []byte, e *Event) []byte {
 		b = appendInt(b, `,"attempts":`, int64(e.Attempts))
 	}
 	b = appendTokens(b, e)
+	if e.Meter != "" {
+		b = appendString(b, `,"meter":"`, e.Meter)
+		b = appendInt(b, `,"units_thousandths":`, e.Units)
+	}
 	if e.Currency != "" {
 		b = append(b, `,"charge":"`...)
 		b = appendNano(b, e.ChargeNano)

@@ -70,6 +70,7 @@ type Metrics struct {
 	cells     [shards][nDialects][2]cell
 	upstreams labelled[Upstreams]
 	charge    labelled[Counter]
+	units     labelled[Counter]
 	lease     labelled[Gauge]
 	lines     atomic.Pointer[Lines]
 	scrape    atomic.Pointer[func()]
@@ -102,7 +103,7 @@ func (u *Upstreams) Attempt(o Outcome, firstByte time.Duration) {
 // NewMetrics returns metrics on a registry of their own, with those of the Go runtime and the process.
 func NewMetrics(version string) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry(), d: newDescs()}
-	m.upstreams.max, m.charge.max, m.lease.max = maxUpstreams, maxCurrencies, maxCurrencies
+	m.upstreams.max, m.charge.max, m.units.max, m.lease.max = maxUpstreams, maxCurrencies, maxCurrencies, maxCurrencies
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "tollgate_build_info", Help: "Version of the running binary.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
@@ -162,6 +163,9 @@ func (m *Metrics) Observe(e *Event) {
 	c.duration.observe(&durationBounds, e.Duration)
 	if e.TTFB > 0 {
 		c.ttfb.observe(&firstBounds, e.TTFB)
+	}
+	if e.Units > 0 && e.Meter != "" {
+		m.units.get(e.Meter).Add(e.Units)
 	}
 	if e.ChargeNano > 0 {
 		m.charge.get(e.Currency).Add(e.ChargeNano)

@@ -41,7 +41,7 @@ func kinds() map[string]shape {
 			"input_modalities": nil, "output_modalities": nil, "context": nil, "max_output": nil, "definition": nil, "state": nil, "reason": nil,
 			"versions": {"name": nil, "release": nil, "share": nil, "targets": {"upstream": nil, "model": nil, "priority": nil, "weight": nil}}},
 		"plans": {"name": nil, "product": nil, "title": text, "description": text, "public": nil, "auto_subscribe": nil, "commission_ppm": nil,
-			"limits": {"rpm": nil, "tpm": nil, "concurrency": nil}, "hold": {"max_output": nil}, "card": nil, "terms": nil,
+			"limits": {"rpm": nil, "tpm": nil, "concurrency": nil}, "hold": {"max_output": nil}, "card": nil, "terms": nil, "pin": nil,
 			"unpublished_edit": nil, "state": nil, "reason": nil},
 		"subscriptions": {"organisation": nil, "plan": nil, "zone": nil, "anchor": nil, "state": nil, "reason": nil},
 	}
