@@ -180,12 +180,12 @@ func (c *scripts) add(r rune) {
 }
 
 // A character of these scripts is worth this many letters of an alphabet: it stands for a syllable or a word.
-const dense = 3
+const perChar = 3
 
 // weights are letters in comparable numbers: of Chinese, Japanese and Korean, and of all.
 func (c *scripts) weights() (han, kana, hangul, all int) {
-	han, kana, hangul = dense*c.han, dense*c.kana, dense*c.hangul
-	return han, kana, hangul, c.letters + (dense-1)*(c.han+c.kana+c.hangul)
+	han, kana, hangul = perChar*c.han, perChar*c.kana, perChar*c.hangul
+	return han, kana, hangul, c.letters + (perChar-1)*(c.han+c.kana+c.hangul)
 }
 
 // tells is the language that the scripts alone prove, or "".

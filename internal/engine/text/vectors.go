@@ -1,0 +1,175 @@
+package text
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// Vectors turns texts into unit vectors of [Dimensions] numbers; the nearer the meaning, the larger the dot product. With the
+// engines directory that is the Universal Sentence Encoder Lite, for English; what its vocabulary does not know (Chinese,
+// say) is hashed character n-grams in the same space, as everything is without the directory: they see common words,
+// not meaning. The encoder (28 MB of heap) is loaded at first use. Safe for concurrent use.
+type Vectors struct {
+	dir  engine.Dir
+	once sync.Once
+	use  *encoder
+	err  error
+
+	slots chan struct{} // of those who compute
+
+	mu     sync.Mutex
+	recent list.List // of *kept, the latest first
+	byText map[string]*list.Element
+}
+
+type kept struct {
+	text string
+	v    []float32
+}
+
+// Limits of vectors.
+const (
+	MaxInputs      = 2048
+	maxVectorRunes = 8192 // of one text that are read
+	maxWindows     = 8    // of maxPieces pieces, of one text
+	keepVectors    = 4096 // about 9 MB
+	maxKeptText    = 1024 // bytes
+)
+
+// NewVectors returns Vectors that have read nothing yet.
+func NewVectors(dir engine.Dir) *Vectors {
+	return &Vectors{dir: dir, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0))), byText: map[string]*list.Element{}}
+}
+
+func (v *Vectors) load() *encoder {
+	v.once.Do(func() {
+		v.use, v.err = loadEncoder(v.dir)
+		if v.err != nil {
+			v.use = nil
+		}
+		if errors.Is(v.err, os.ErrNotExist) {
+			v.err = nil
+		}
+	})
+	return v.use
+}
+
+// Engine names what makes the vectors. It does not load it.
+func (v *Vectors) Engine() (name, model string) {
+	if v.dir.Path(append(useDir, "model.json")...) != "" {
+		return "use-lite", "universal-sentence-encoder-lite"
+	}
+	return "hashed-ngrams", "hashed words and character n-grams, no neural model"
+}
+
+// Embed returns the texts' vectors. The caller does not change them.
+func (v *Vectors) Embed(ctx context.Context, texts []string) ([][]float32, error) {
+	if len(texts) > MaxInputs {
+		return nil, problem.New(problem.TooLarge, "text.too_many_inputs", "at most %d texts can be embedded at once", MaxInputs)
+	}
+	select {
+	case v.slots <- struct{}{}:
+		defer func() { <-v.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	use := v.load()
+	out := make([][]float32, len(texts))
+	for i, s := range texts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s = strings.Clone(cut(s, maxVectorRunes))
+		if use == nil {
+			out[i] = hashed(s)
+			continue
+		}
+		if out[i] = v.known(s); out[i] == nil {
+			out[i] = use.text(s)
+			v.keep(s, out[i])
+		}
+	}
+	return out, nil
+}
+
+func (v *Vectors) known(s string) []float32 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.byText[s]
+	if e == nil {
+		return nil
+	}
+	v.recent.MoveToFront(e)
+	return e.Value.(*kept).v
+}
+
+func (v *Vectors) keep(s string, x []float32) {
+	if len(s) > maxKeptText {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.byText[s] != nil {
+		return
+	}
+	v.byText[s] = v.recent.PushFront(&kept{s, x})
+	for v.recent.Len() > keepVectors {
+		e := v.recent.Back()
+		delete(v.byText, v.recent.Remove(e).(*kept).text)
+	}
+}
+
+// text is the vector of a text of any length: the mean over windows, with hashed n-grams in place of what the
+// vocabulary does not know. Both parts are nearly at right angles, so that English and Chinese are not taken for similar.
+func (e *encoder) text(s string) []float32 {
+	ids, known := e.pieces.encode(s)
+	if len(ids) == 0 || known < 0.2 {
+		return hashed(s)
+	}
+	out := make([]float32, Dimensions)
+	for w := 0; w < maxWindows && len(ids) > 0; w++ {
+		n := min(len(ids), maxPieces)
+		for i, x := range e.encode(ids[:n]) {
+			out[i] += x * float32(n)
+		}
+		ids = ids[n:]
+	}
+	normalise(out)
+	if known < 0.95 {
+		for i, x := range hashed(s) {
+			out[i] = float32(known)*out[i] + float32(1-known)*x
+		}
+		normalise(out)
+	}
+	return out
+}
+
+// hashed adds +1 or -1 to one dimension for each word, pair of words and run of characters, chosen by their hash.
+func hashed(s string) []float32 {
+	out := make([]float32, Dimensions)
+	for f, n := range features(s) {
+		f ^= f >> 29 // FNV's low bits alone are weak
+		f *= 0xbf58476d1ce4e5b9
+		f ^= f >> 32
+		x := n
+		if f>>63 == 1 {
+			x = -n
+		}
+		out[f%Dimensions] += x
+	}
+	normalise(out)
+	return out
+}
+
+// Similarity is the cosine of two unit vectors.
+func Similarity(a, b []float32) float64 {
+	return float64(dotProduct(a, b[:len(a)]))
+}
