@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -22,6 +23,8 @@ const (
 	// once and each further one after twice the time.
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 5 * time.Second
+	// lastWords is how long a child that has closed its pipes may take to end.
+	lastWords = 100 * time.Millisecond
 )
 
 // PoolOptions are the bounds of a Pool.
@@ -257,7 +260,14 @@ func (p *Pool) retire(c *Child) {
 
 // drop ends a child for good, waits for it, and tells why in the error that it returns. A nil cause is nobody's fault.
 func (p *Pool) drop(c *Child, cause error) error {
-	dead := !c.alive()
+	dead := errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, syscall.EPIPE)
+	if dead { // let it end its own way: how it does tells why
+		select {
+		case <-c.p.done:
+		case <-time.After(lastWords):
+		}
+	}
+	dead = dead || !c.alive()
 	c.end()
 	<-c.p.done
 	own := (*problem.Error)(nil)
@@ -273,7 +283,7 @@ func (p *Pool) drop(c *Child, cause error) error {
 		return cause
 	}
 	why := fmt.Errorf("%s: %w%s", filepath.Base(p.o.Spec.Path), cause, c.p.stderr.text())
-	if dead || errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) {
+	if dead {
 		why = fmt.Errorf("%w: %w", cause, c.p.failure())
 	}
 	if !closed {

@@ -71,7 +71,7 @@ func (a *api) tensor(value unsafe.Pointer) (t wire.Tensor, err error) {
 	}
 	n := 1
 	for _, d := range shape {
-		if d < 0 || n > 0 && int(d) > wire.MaxFrame/n {
+		if d < 0 || n > 0 && int(d) > wire.MaxFrame/4/n {
 			return t, wire.ErrTooLarge
 		}
 		n *= int(d)

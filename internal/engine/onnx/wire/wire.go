@@ -236,6 +236,9 @@ func newEncoder(tensors map[string]Tensor) *encoder {
 	for name, t := range tensors {
 		size += len(name) + 80 + 4*len(t.F32) + 8*len(t.I64) + len(t.U8)
 	}
+	if size > MaxFrame+1024 {
+		return &encoder{b: make([]byte, 4), err: ErrTooLarge}
+	}
 	return &encoder{b: make([]byte, 4, size)}
 }
 
@@ -270,6 +273,9 @@ func (e *encoder) shape(shape []int64) {
 }
 
 func (e *encoder) tensors(tensors map[string]Tensor) {
+	if e.err != nil {
+		return
+	}
 	if len(tensors) > MaxTensors {
 		e.err = ErrTooLarge
 		return
@@ -399,7 +405,7 @@ func (d *decoder) tensor() (t Tensor) {
 	t.Shape = d.shape()
 	count, ok := elements(t.Shape)
 	size := map[Kind]int64{F32: 4, I64: 8, U8: 1}[kind]
-	if !ok || size == 0 || count*size > int64(len(d.b)) {
+	if d.bad || !ok || size == 0 || count*size > int64(len(d.b)) {
 		d.bad = true
 		return Tensor{}
 	}

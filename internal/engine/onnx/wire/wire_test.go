@@ -1,0 +1,205 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// drawTensor draws a tensor of any kind and shape.
+func drawTensor(t *rapid.T) Tensor {
+	shape := rapid.SliceOfN(rapid.Int64Range(0, 4), 0, 4).Draw(t, "shape")
+	n := 1
+	for _, d := range shape {
+		n *= int(d)
+	}
+	if len(shape) == 0 {
+		shape = nil
+	}
+	switch rapid.SampledFrom([]Kind{F32, I64, U8}).Draw(t, "kind") {
+	case I64:
+		return Tensor{Shape: shape, I64: rapid.SliceOfN(rapid.Int64(), n, n).Draw(t, "i64")}
+	case U8:
+		return Tensor{Shape: shape, U8: rapid.SliceOfN(rapid.Uint8(), n, n).Draw(t, "u8")}
+	default:
+		return Tensor{Shape: shape, F32: rapid.SliceOfN(rapid.Float32(), n, n).Draw(t, "f32")}
+	}
+}
+
+// through sends a frame over a stream that gives one byte at a time and returns the payload.
+func through(t *rapid.T, frame []byte, err error) []byte {
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := iotest.OneByteReader(bytes.NewReader(frame))
+	payload, err := Read(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(r); !errors.Is(err, io.EOF) {
+		t.Fatalf("after the frame: %v", err)
+	}
+	return payload
+}
+
+func TestRequestLaw(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := &Request{
+			Op: rapid.SampledFrom([]Op{Run, Describe}).Draw(t, "op"), Model: rapid.String().Draw(t, "model"),
+			Outputs: rapid.SliceOfN(rapid.String(), 1, 5).Draw(t, "outputs"),
+			Tensors: rapid.MapOfN(rapid.String(), rapid.Custom(drawTensor), 0, 5).Draw(t, "tensors"),
+		}
+		frame, err := want.Frame()
+		got, err := ParseRequest(through(t, frame, err))
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Fatalf("%v\n%s", err, diff)
+		}
+	})
+}
+
+func TestAnswerLaw(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		ports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Port {
+			return Port{rapid.String().Draw(t, "name"), rapid.String().Draw(t, "type"), rapid.SliceOfN(rapid.Int64Min(-1), 1, MaxRank).Draw(t, "shape")}
+		}), 0, 5)
+		want := rapid.SampledFrom([]*Answer{
+			{Refusal: rapid.StringN(1, 100, -1).Draw(t, "refusal")},
+			{Tensors: rapid.MapOfN(rapid.String(), rapid.Custom(drawTensor), 0, 5).Draw(t, "tensors")},
+			{Inputs: ports.Draw(t, "in"), Outputs: ports.Draw(t, "out")},
+		}).Draw(t, "answer")
+		frame, err := want.Frame()
+		got, err := ParseAnswer(through(t, frame, err))
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Fatalf("%v\n%s", err, diff)
+		}
+	})
+}
+
+func TestFrameRefuses(t *testing.T) {
+	t.Parallel()
+	tensors := map[string]Tensor{}
+	for i := range MaxTensors + 1 {
+		tensors[strings.Repeat("x", i)] = Tensor{F32: []float32{1}}
+	}
+	one := func(t Tensor) map[string]Tensor { return map[string]Tensor{"x": t} }
+	for name, q := range map[string]*Request{
+		"many tensors":   {Tensors: tensors},
+		"many outputs":   {Outputs: make([]string, MaxTensors+1)},
+		"long path":      {Model: strings.Repeat("x", maxText+1)},
+		"two kinds":      {Tensors: one(Tensor{F32: []float32{1}, U8: []uint8{1}})},
+		"too few":        {Tensors: one(Tensor{Shape: []int64{2}, F32: []float32{1}})},
+		"too many":       {Tensors: one(Tensor{Shape: []int64{2, 0}, F32: []float32{1}})},
+		"nothing":        {Tensors: one(Tensor{})},
+		"negative":       {Tensors: one(Tensor{Shape: []int64{-1, -1}, F32: []float32{1}})},
+		"overflow":       {Tensors: one(Tensor{Shape: []int64{1 << 20, 1 << 20, 1 << 24}, F32: []float32{}})},
+		"high rank":      {Tensors: one(Tensor{Shape: []int64{1, 1, 1, 1, 1, 1, 1, 1, 1}, F32: []float32{1}})},
+		"too many bytes": {Tensors: one(Tensor{Shape: []int64{MaxFrame/4 + 1}, F32: make([]float32, MaxFrame/4+1)})},
+	} {
+		if frame, err := q.Frame(); err == nil {
+			t.Errorf("%s: %d bytes", name, len(frame))
+		}
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	t.Parallel()
+	huge := binary.LittleEndian.AppendUint32(nil, MaxFrame+1)
+	if _, err := Read(bytes.NewReader(huge)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	// A length without its bytes takes no memory.
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := Read(bytes.NewReader(append(binary.LittleEndian.AppendUint32(nil, MaxFrame), 1, 2, 3))); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("cut: %v", err)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
+		t.Errorf("%d bytes for nothing", grown)
+	}
+	if _, err := Read(bytes.NewReader([]byte{1, 0})); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("half a length: %v", err)
+	}
+}
+
+// seeds are frames' payloads of every sort.
+func seeds(f *testing.F) {
+	f.Helper()
+	tensors := map[string]Tensor{"a": {Shape: []int64{1, 2}, F32: []float32{1, float32(math.NaN())}}}
+	for _, m := range []interface{ Frame() ([]byte, error) }{
+		&Request{Op: Run, Model: "/m.onnx", Outputs: []string{"y"}, Tensors: tensors},
+		&Request{Op: Describe, Model: "/m.onnx"},
+		&Answer{Tensors: map[string]Tensor{"b": {I64: []int64{1}}, "c": {Shape: []int64{0}, U8: []uint8{}}}},
+		&Answer{Refusal: "no"},
+		&Answer{Inputs: []Port{{"x", "float32", []int64{-1, 3}}}, Outputs: []Port{}},
+	} {
+		frame, err := m.Frame()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(frame[4:])
+	}
+	f.Add([]byte{})
+	f.Add([]byte{0, 1, 0, 0, 1, 8, 255, 255, 255, 255, 255, 255, 255, 127})
+}
+
+// FuzzRequest: what can be read can be written and read again to the same.
+func FuzzRequest(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		q, err := ParseRequest(payload)
+		if err != nil {
+			return
+		}
+		frame, err := q.Frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(frame)-4 != len(payload) {
+			t.Fatalf("%d bytes became %d", len(payload), len(frame)-4)
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		a, err := ParseAnswer(payload)
+		if err != nil {
+			return
+		}
+		frame, err := a.Frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(frame)-4 != len(payload) {
+			t.Fatalf("%d bytes became %d", len(payload), len(frame)-4)
+		}
+	})
+}
+
+func BenchmarkFrame(b *testing.B) {
+	q := &Request{Op: Run, Model: "m", Tensors: map[string]Tensor{"x": {Shape: []int64{3, 640, 640}, F32: make([]float32, 3*640*640)}}}
+	b.SetBytes(3 * 640 * 640 * 4)
+	b.ReportAllocs()
+	for b.Loop() {
+		frame, err := q.Frame()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := ParseRequest(frame[4:]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
