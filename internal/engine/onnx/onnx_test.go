@@ -15,6 +15,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
+	"github.com/tollgate-io/tollgate/internal/engine/onnx/wire"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -103,6 +104,7 @@ func TestRuntime(t *testing.T) {
 	t.Run("a model that changes", func(t *testing.T) { testReload(t, r) })
 	t.Run("concurrent", func(t *testing.T) { testConcurrent(t, r) })
 	t.Run("many models", func(t *testing.T) { testManyModels(t, r) })
+	t.Run("too large", func(t *testing.T) { testTooLarge(t, r) })
 	t.Run("killed", func(t *testing.T) { testKilled(t, r) })
 }
 
@@ -266,6 +268,69 @@ func testManyModels(t *testing.T, r *onnx.Runtime) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// testTooLarge: what does not fit into a message, or into memory, fails alone.
+func testTooLarge(t *testing.T, r *onnx.Runtime) {
+	outer := writeModel(t, t.TempDir(), []node{{op: "MatMul", in: []string{"a", "b"}, out: []string{"y"}}}, nil,
+		[]input{{"a", 1, []int64{-1, 1}}, {"b", 1, []int64{1, -1}}}, []input{{"y", 1, []int64{-1, -1}}})
+	for _, n := range []int64{9000, 60000} { // 324 MB, and 14 GB
+		in := map[string]onnx.Tensor{"a": {Shape: []int64{n, 1}, F32: make([]float32, n)}, "b": {Shape: []int64{1, n}, F32: make([]float32, n)}}
+		if _, err := r.Run(t.Context(), outer, in, "y"); !errors.Is(err, onnx.ErrModel) && !problem.Is(err, problem.Unavailable) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	big := onnx.Tensor{Shape: []int64{1 << 27}, F32: make([]float32, 1<<27)}
+	if _, err := r.Run(t.Context(), outer, map[string]onnx.Tensor{"a": big}, "y"); !errors.Is(err, wire.ErrTooLarge) {
+		t.Errorf("a large input: %v", err)
+	}
+	in := map[string]onnx.Tensor{"a": {Shape: []int64{1, 1}, F32: []float32{2}}, "b": {Shape: []int64{1, 1}, F32: []float32{3}}}
+	if out, err := r.Run(t.Context(), outer, in, "y"); err != nil || out["y"].F32[0] != 6 {
+		t.Errorf("after it: %v %v", out, err)
+	}
+}
+
+// TestChildRefuses: the child ends with a message, not with a crash, when what it gets is no request.
+func TestChildRefuses(t *testing.T) {
+	t.Parallel()
+	dir := enginesDir(t)
+	library := filepath.Join(string(dir), "lib", "libonnxruntime.so")
+	for name, c := range map[string]struct {
+		args  []string
+		stdin string
+		want  string
+	}{
+		"not a request":   {[]string{"-library", library}, "\x02\x00\x00\x00hi", "malformed"},
+		"endless request": {[]string{"-library", library}, "\xff\xff\xff\xff", "too large"},
+		"half a request":  {[]string{"-library", library}, "\x02\x00", "EOF"},
+		"no library":      {[]string{"-library", "/does/not/exist.so"}, "", "load the ONNX Runtime"},
+		"other library":   {[]string{"-library", "libc.so.6"}, "", "is not the ONNX Runtime"},
+	} {
+		cmd := exec.Command(filepath.Join(string(dir), "bin", "tollgate-onnx"), c.args...)
+		cmd.Stdin = strings.NewReader(c.stdin)
+		out, err := cmd.CombinedOutput()
+		if err == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+	out, err := exec.Command(filepath.Join(string(dir), "bin", "tollgate-onnx"), "-library", library, "-check").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "ONNX Runtime 1.") {
+		t.Errorf("-check: %v: %s", err, out)
+	}
+}
+
+// TestPlatformIsFree: nothing that loads native code is in the platform's own binary.
+func TestPlatformIsFree(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-e", "-deps", "../../../cmd/tollgate").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range strings.Lines(string(out)) {
+		if strings.Contains(pkg, "purego") || strings.Contains(pkg, "onnx/native") {
+			t.Errorf("the platform imports %s", pkg)
+		}
 	}
 }
 
