@@ -4,7 +4,8 @@
 // A child is the leader of its own process group and is ended with its group; every child is waited for, so
 // that none stays a zombie; on Linux it dies with this process even when that is killed. Its environment has
 // PATH, LANG and TMPDIR and what the Spec says, nothing of what the platform was started with. Its time, its
-// output and, where the Spec says so, its address space are bounded. The package knows nothing of what a child
+// output and, where the Spec says so, its address space are bounded; where memory or the processor is short, the platform
+// comes first. The package knows nothing of what a child
 // computes and does not isolate it from the file system or the network.
 //
 // Errors that a caller may see are *problem.Error (proc.busy, proc.slow, proc.failed); the reason, with the end
@@ -32,6 +33,8 @@ const (
 	tailSize      = 4 << 10
 	// waitDelay is how long the pipes of a child that has ended may stay open in other hands.
 	waitDelay = time.Second
+	// niceness is a child's, so that the platform answers while its engines compute.
+	niceness = 5
 )
 
 // ErrOutput is the cause of the failure of a child that wrote more than it may.
@@ -141,6 +144,7 @@ func start(cmd *exec.Cmd, memory int64) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	yield(cmd.Process.Pid)
 	if memory > 0 {
 		if err := limitMemory(cmd.Process.Pid, memory); err != nil {
 			defer p.kill()

@@ -64,6 +64,20 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestYields: when memory or the processor is short the platform comes first.
+func TestYields(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, proc.PoolOptions{Spec: sh("read x; echo $(cat /proc/self/oom_score_adj) $(nice)")})
+	out, err := echo(t.Context(), p, "go")
+	f := strings.Fields(out)
+	if err != nil || len(f) != 2 {
+		t.Fatal(out, err)
+	}
+	if f[0] != "500" || atoi(t, f[1]) < 5 {
+		t.Errorf("oom_score_adj and niceness %v", f)
+	}
+}
+
 // TestRunEnds: the end of the context ends the program and what it has started.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
