@@ -1,0 +1,248 @@
+package assist
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// BM25 (Robertson and Zaragoza, 2009) with the usual parameters. Words of a heading count three times.
+const (
+	bm25K         = 1.2
+	bm25B         = 0.75
+	headingWeight = 3
+	// rrfK is the constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
+	rrfK = 60
+	// depth is how many of each ranking enter the fusion.
+	depth = 50
+)
+
+// posting says how often a term is in a passage.
+type posting struct {
+	passage int32
+	count   uint16
+}
+
+// place is where a passage is: its document and its number there.
+type place struct{ doc, passage int32 }
+
+// indexed is a document of an index. Immutable.
+type indexed struct {
+	id, title, source, kind, language string
+	text                              string
+	passages                          []passage
+	vectors                           []int8 // of all passages, one after the other; nil: none
+	dim                               int
+}
+
+// index is the search structure of one knowledge base, for one of its revisions. It is immutable once built, and safe for
+// concurrent use.
+type index struct {
+	revision int64
+	docs     []indexed
+	places   []place
+	lengths  []int32
+	average  float64
+	terms    map[string][]posting
+	langs    map[string]int // passages by language
+	bytes    int64          // about what it takes in memory
+}
+
+// build makes an index of documents.
+func build(revision int64, docs []indexed) *index {
+	ix := &index{revision: revision, docs: docs, terms: map[string][]posting{}, langs: map[string]int{}}
+	total := 0
+	count := map[string]int{}
+	for d := range docs {
+		doc := &docs[d]
+		ix.bytes += int64(len(doc.text) + len(doc.vectors) + 64*len(doc.passages))
+		for p, ps := range doc.passages {
+			clear(count)
+			n := 0
+			note := func(text string, weight int) {
+				for _, t := range terms(text) {
+					count[t] += weight
+					n++
+				}
+			}
+			note(doc.text[ps.Start:ps.End], 1)
+			note(ps.Heading, headingWeight)
+			if ps.Heading == "" {
+				note(doc.title, 1)
+			}
+			at := int32(len(ix.places))
+			ix.places = append(ix.places, place{int32(d), int32(p)})
+			ix.lengths = append(ix.lengths, int32(n))
+			total += n
+			ix.langs[doc.language]++
+			for t, c := range count {
+				ix.terms[t] = append(ix.terms[t], posting{at, uint16(min(c, math.MaxUint16))})
+			}
+		}
+	}
+	ix.average = float64(max(total, 1)) / float64(max(len(ix.places), 1))
+	for t, list := range ix.terms {
+		ix.bytes += int64(48 + len(t) + 8*cap(list))
+	}
+	return ix
+}
+
+// language is the language of most passages, or "".
+func (ix *index) language() string {
+	best := ""
+	for lang, n := range ix.langs {
+		if n > ix.langs[best] || n == ix.langs[best] && lang < best {
+			best = lang
+		}
+	}
+	return best
+}
+
+func (ix *index) weight(term string) float64 {
+	n := float64(len(ix.terms[term]))
+	return math.Log(1 + (float64(len(ix.places))-n+0.5)/(n+0.5))
+}
+
+// hit is a passage that was found. Cover is the part of the question's weight that it has, Near the cosine of its
+// vector (0 without), Score the fused rank.
+type hit struct {
+	at          int32
+	score       float64
+	cover, near float64
+	bm25        float64
+}
+
+// query is what is looked for: terms with weights, and perhaps a vector.
+type query struct {
+	terms  map[string]float64
+	vector []float32
+	lang   string // only passages of this language; "" for all
+}
+
+// asQuery weighs every term of the text alike.
+func asQuery(text string) query {
+	q := query{terms: map[string]float64{}}
+	for _, t := range terms(text) {
+		q.terms[t] = 1
+	}
+	return q
+}
+
+// search ranks passages by BM25 and by vectors, and fuses both rankings.
+func (ix *index) search(q query, most int) []hit {
+	lexical := ix.lexical(q)
+	near := ix.nearest(q)
+	if len(near) == 0 {
+		for i := range lexical {
+			lexical[i].score = 1 / float64(rrfK+i+1)
+		}
+		return lexical[:min(most, len(lexical))]
+	}
+	fused := map[int32]*hit{}
+	for i, h := range lexical[:min(depth, len(lexical))] {
+		h.score = 1 / float64(rrfK+i+1)
+		fused[h.at] = &h
+	}
+	for i, h := range near[:min(depth, len(near))] {
+		f := fused[h.at]
+		if f == nil {
+			f = &hit{at: h.at}
+			fused[h.at] = f
+		}
+		f.near = h.near
+		f.score += 1 / float64(rrfK+i+1)
+	}
+	out := make([]hit, 0, len(fused))
+	for _, h := range fused {
+		out = append(out, *h)
+	}
+	slices.SortFunc(out, func(a, b hit) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.bm25, a.bm25), cmp.Compare(a.at, b.at))
+	})
+	return out[:min(most, len(out))]
+}
+
+func (ix *index) lexical(q query) []hit {
+	found := map[int32]*hit{}
+	all := 0.0
+	asked := make([]string, 0, len(q.terms))
+	for t := range q.terms {
+		asked = append(asked, t)
+	}
+	slices.Sort(asked) // so that sums of floats are the same each time
+	for _, t := range asked {
+		w := ix.weight(t) * q.terms[t]
+		all += w
+		for _, p := range ix.terms[t] {
+			if q.lang != "" && ix.docs[ix.places[p.passage].doc].language != q.lang {
+				continue
+			}
+			h := found[p.passage]
+			if h == nil {
+				h = &hit{at: p.passage}
+				found[p.passage] = h
+			}
+			n := float64(p.count)
+			h.cover += w
+			h.bm25 += w * n * (bm25K + 1) / (n + bm25K*(1-bm25B+bm25B*float64(ix.lengths[p.passage])/ix.average))
+		}
+	}
+	out := make([]hit, 0, len(found))
+	for _, h := range found {
+		h.cover /= max(all, 1e-9)
+		out = append(out, *h)
+	}
+	slices.SortFunc(out, func(a, b hit) int { return cmp.Or(cmp.Compare(b.bm25, a.bm25), cmp.Compare(a.at, b.at)) })
+	return out
+}
+
+// nearest ranks the passages that have vectors by cosine.
+func (ix *index) nearest(q query) []hit {
+	if len(q.vector) == 0 {
+		return nil
+	}
+	v := quantise(q.vector)
+	var out []hit
+	for at, pl := range ix.places {
+		doc := &ix.docs[pl.doc]
+		if doc.dim != len(v) || q.lang != "" && doc.language != q.lang {
+			continue
+		}
+		sum := int64(0)
+		for i, x := range doc.vectors[int(pl.passage)*doc.dim:][:doc.dim] {
+			sum += int64(x) * int64(v[i])
+		}
+		out = append(out, hit{at: int32(at), near: float64(sum) / (vectorScale * vectorScale)})
+	}
+	slices.SortFunc(out, func(a, b hit) int { return cmp.Or(cmp.Compare(b.near, a.near), cmp.Compare(a.at, b.at)) })
+	return out
+}
+
+// vectorScale is what a component 1 of a unit vector becomes. Components of sentence vectors are small, so that eight
+// bits lose nothing that matters to a ranking; larger ones are cut off.
+const vectorScale = 400
+
+// quantise scales a vector to length one and rounds it to eight bits a component.
+func quantise(v []float32) []int8 {
+	sum := 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
+	}
+	out := make([]int8, len(v))
+	if sum == 0 || math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return out
+	}
+	scale := vectorScale / math.Sqrt(sum)
+	for i, x := range v {
+		out[i] = int8(max(-127, min(127, math.Round(float64(x)*scale))))
+	}
+	return out
+}
+
+// text of a hit's passage, with its document.
+func (ix *index) passage(h hit) (*indexed, passage, string) {
+	pl := ix.places[h.at]
+	doc := &ix.docs[pl.doc]
+	ps := doc.passages[pl.passage]
+	return doc, ps, doc.text[ps.Start:ps.End]
+}

@@ -1,0 +1,172 @@
+package assist
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Score is a label with how sure a classifier is of it, 0 to 1.
+type Score struct {
+	Label      string  `json:"name"`
+	Confidence float64 `json:"confidence"`
+}
+
+// Classify ranks the labels that it was trained with for a text, best first. It is safe for concurrent use.
+type Classify func(text string) []Score
+
+// enoughExamples is how many examples a label needs, on average, before a trained classifier ranks better than the
+// nearest examples do.
+const enoughExamples = 12
+
+// understanding tells the intent of a text, or the queue it belongs to. It is immutable and safe for concurrent use.
+//
+// The nearest examples say how sure it is: a text that is unlike every example is none of the labels, which a classifier
+// that always prefers one cannot tell. With many examples a trained classifier ranks the labels instead.
+type understanding struct {
+	labels   []string
+	examples []example
+	posting  map[string][]posting
+	weight   map[string]float64
+	classify Classify // may be nil
+}
+
+type example struct {
+	label int
+	norm  float64
+}
+
+// learn makes an understanding of examples by label. train may be nil; its failure leaves the nearest examples.
+func learn(ctx context.Context, labels []string, examples [][]string, train func(ctx context.Context, texts, labels []string) (Classify, error)) *understanding {
+	u := &understanding{labels: labels, posting: map[string][]posting{}, weight: map[string]float64{}}
+	var texts, names []string
+	for l, list := range examples {
+		for _, text := range list {
+			at := int32(len(u.examples))
+			for t, n := range features(text) {
+				u.posting[t] = append(u.posting[t], posting{at, n})
+			}
+			u.examples = append(u.examples, example{label: l})
+			texts, names = append(texts, text), append(names, labels[l])
+		}
+	}
+	for t, list := range u.posting {
+		u.weight[t] = math.Log(1 + float64(len(u.examples))/float64(len(list)))
+		for _, p := range list {
+			w := u.weight[t] * damp(p.count)
+			u.examples[p.passage].norm += w * w
+		}
+	}
+	for i := range u.examples {
+		u.examples[i].norm = math.Sqrt(u.examples[i].norm)
+	}
+	if train != nil && len(labels) > 1 && len(texts) >= enoughExamples*len(labels) {
+		if c, err := train(ctx, texts, names); err == nil {
+			u.classify = c
+		}
+	}
+	return u
+}
+
+func damp(n uint16) float64 { return 1 + math.Log(float64(n)) }
+
+// features are the terms of a text, pairs of them, and for words their first letters, which carry what inflection leaves.
+func features(text string) map[string]uint16 {
+	out := map[string]uint16{}
+	all := terms(text)
+	for i, t := range all {
+		out[t]++
+		if i > 0 {
+			out[all[i-1]+" "+t]++
+		}
+		if r := []rune(t); len(r) > 5 {
+			out["^"+string(r[:5])]++
+		}
+	}
+	if len(all) == 0 { // nothing but stop words: they are all there is
+		for _, w := range strings.Fields(strings.ToLower(text)) {
+			out["="+strings.Trim(w, ".,!?")]++
+		}
+	}
+	return out
+}
+
+// nearestK is how many nearest examples have a say.
+const nearestK = 5
+
+// rank gives the labels by confidence, best first, five at most.
+func (u *understanding) rank(text string) []Score {
+	if u == nil || len(u.examples) == 0 {
+		return nil
+	}
+	near := u.nearest(text)
+	if u.classify == nil || len(near) == 0 {
+		return near
+	}
+	trained := u.classify(text)
+	if len(trained) > 5 {
+		trained = trained[:5]
+	}
+	best := near[0].Confidence
+	out := make([]Score, 0, len(trained))
+	for _, s := range trained {
+		// The text is as much one of the labels as it is like an example, and this label as the classifier says.
+		out = append(out, Score{s.Label, math.Sqrt(max(0, s.Confidence) * min(1, best+0.25))})
+	}
+	return out
+}
+
+func (u *understanding) nearest(text string) []Score {
+	dot := map[int32]float64{}
+	norm := 0.0
+	fs := features(text)
+	keys := make([]string, 0, len(fs))
+	for t := range fs {
+		keys = append(keys, t)
+	}
+	slices.Sort(keys)
+	unknown := math.Log(1 + float64(len(u.examples)))
+	for _, t := range keys {
+		w, ok := u.weight[t]
+		if !ok {
+			if !strings.ContainsAny(t, " ^") { // a pair is unknown because its words are, or are in another order
+				norm += unknown * unknown * damp(fs[t]) * damp(fs[t])
+			}
+			continue
+		}
+		w *= damp(fs[t])
+		norm += w * w
+		for _, p := range u.posting[t] {
+			dot[p.passage] += w * u.weight[t] * damp(p.count)
+		}
+	}
+	type neighbour struct {
+		at  int32
+		cos float64
+	}
+	list := make([]neighbour, 0, len(dot))
+	for at, d := range dot {
+		list = append(list, neighbour{at, d / (math.Sqrt(norm)*u.examples[at].norm + 1e-9)})
+	}
+	slices.SortFunc(list, func(a, b neighbour) int { return cmp.Or(cmp.Compare(b.cos, a.cos), cmp.Compare(a.at, b.at)) })
+	votes, top := map[int]float64{}, map[int]float64{}
+	for _, n := range list[:min(nearestK, len(list))] {
+		l := u.examples[n.at].label
+		votes[l] += n.cos * n.cos
+		top[l] = max(top[l], n.cos)
+	}
+	out := make([]Score, 0, len(votes))
+	for l := range votes {
+		out = append(out, Score{u.labels[l], top[l]})
+	}
+	at := func(name string) int { return slices.Index(u.labels, name) }
+	slices.SortFunc(out, func(a, b Score) int {
+		return cmp.Or(cmp.Compare(votes[at(b.Label)], votes[at(a.Label)]), cmp.Compare(a.Label, b.Label))
+	})
+	for i := range out {
+		out[i].Confidence = min(1, out[i].Confidence)
+	}
+	return out
+}

@@ -1,0 +1,169 @@
+package assist
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+)
+
+// Bounds of what is kept in memory.
+const (
+	maxIndexes    = 64
+	maxIndexBytes = 256 << 20
+	maxMinds      = 128
+)
+
+// shelves keeps the indexes used last. An index is built at the first question after its knowledge base has changed.
+type shelves struct {
+	build keyed // one at a time builds the same index
+	mu    sync.Mutex
+	kept  []shelf // guarded by mu; the one used last is last
+	bytes int64   // guarded by mu
+}
+
+type shelf struct {
+	id string
+	ix *index
+}
+
+func newShelves() *shelves { return &shelves{} }
+
+func (s *shelves) get(id string, revision int64) *index {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, k := range s.kept {
+		if k.id == id && k.ix.revision >= revision {
+			s.kept = append(slices.Delete(s.kept, i, i+1), k)
+			return k.ix
+		}
+	}
+	return nil
+}
+
+func (s *shelves) put(id string, ix *index) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = slices.DeleteFunc(s.kept, func(k shelf) bool { return k.id == id })
+	s.kept = append(s.kept, shelf{id, ix})
+	s.bytes = 0
+	for _, k := range s.kept {
+		s.bytes += k.ix.bytes
+	}
+	for len(s.kept) > 1 && (len(s.kept) > maxIndexes || s.bytes > maxIndexBytes) {
+		s.bytes -= s.kept[0].ix.bytes
+		s.kept = slices.Delete(s.kept, 0, 1)
+	}
+}
+
+// index is the search structure of a knowledge base as it is now.
+func (e *Engine) index(ctx context.Context, owner, knowledge string) (*index, error) {
+	var revision int64
+	read := func(tx *db.Tx) error {
+		err := tx.QueryRow(`SELECT revision FROM assist_knowledge WHERE owner = $1 AND id = $2`, owner, knowledge).Scan(&revision)
+		if errors.Is(err, db.ErrNoRows) {
+			return notFound("knowledge base", knowledge)
+		}
+		return err
+	}
+	if err := e.o.DB.View(ctx, read); err != nil {
+		return nil, err
+	}
+	if ix := e.shelves.get(knowledge, revision); ix != nil {
+		return ix, nil
+	}
+	unlock, err := e.shelves.build.lock(ctx, knowledge)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if ix := e.shelves.get(knowledge, revision); ix != nil {
+		return ix, nil
+	}
+	var docs []indexed
+	err = e.o.DB.View(ctx, func(tx *db.Tx) error {
+		if err := read(tx); err != nil {
+			return err
+		}
+		docs, err = e.load(tx, owner, knowledge)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ix := build(revision, docs)
+	e.shelves.put(knowledge, ix)
+	return ix, nil
+}
+
+// mind is what a bot has learned of its examples.
+type mind struct {
+	bot     string
+	version int64
+	intents *understanding
+}
+
+// minds keeps what the bots used last have learned.
+type minds struct {
+	learn keyed
+	mu    sync.Mutex
+	kept  []mind // guarded by mu; the one used last is last
+}
+
+func newMinds() *minds { return &minds{} }
+
+func (m *minds) get(b *Bot) *understanding {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, k := range m.kept {
+		if k.bot == b.ID && k.version == b.Version {
+			m.kept = append(slices.Delete(m.kept, i, i+1), k)
+			return k.intents
+		}
+	}
+	return nil
+}
+
+// intents is what the bot understands; it is learned at the first turn after the bot has changed.
+func (e *Engine) intents(ctx context.Context, b *Bot) (*understanding, error) {
+	if len(b.Intents) == 0 {
+		return nil, nil
+	}
+	if u := e.minds.get(b); u != nil {
+		return u, nil
+	}
+	unlock, err := e.minds.learn.lock(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if u := e.minds.get(b); u != nil {
+		return u, nil
+	}
+	labels, examples := make([]string, len(b.Intents)), make([][]string, len(b.Intents))
+	for i, in := range b.Intents {
+		labels[i], examples[i] = in.Name, in.Examples
+	}
+	u := learn(ctx, labels, examples, e.o.Train)
+	e.minds.mu.Lock()
+	defer e.minds.mu.Unlock()
+	e.minds.kept = slices.DeleteFunc(e.minds.kept, func(k mind) bool { return k.bot == b.ID })
+	e.minds.kept = append(e.minds.kept, mind{b.ID, b.Version, u})
+	if len(e.minds.kept) > maxMinds {
+		e.minds.kept = slices.Delete(e.minds.kept, 0, 1)
+	}
+	return u, nil
+}
+
+// intent finds a bot's intent by name.
+func (b *Bot) intent(name string) *Intent {
+	for i := range b.Intents {
+		if strings.EqualFold(b.Intents[i].Name, name) {
+			return &b.Intents[i]
+		}
+	}
+	return nil
+}
