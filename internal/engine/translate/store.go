@@ -1,0 +1,434 @@
+package translate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// Bounds of what an organisation keeps.
+const (
+	maxGlossaries = 200
+	maxTerms      = 10_000 // of a glossary
+	maxTermRunes  = 500
+	maxUnits      = 100_000
+	maxUnitRunes  = 4000
+)
+
+// store is the room's SQL. Every statement names the owner.
+type store struct{ db *db.DB }
+
+// Glossary is a list of terms. A term belongs to a pair of languages.
+type Glossary struct {
+	ID           string       `json:"id"`
+	Name         string       `json:"name"`
+	Dictionaries []Dictionary `json:"dictionaries"`
+	Created      time.Time    `json:"created"`
+	Updated      time.Time    `json:"updated"`
+}
+
+// Dictionary is a glossary's part for a pair of languages.
+type Dictionary struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+	Terms  []Term `json:"terms,omitempty"`
+	Count  int64  `json:"count"`
+}
+
+func noGlossary(id string) error {
+	if len(id) > 60 {
+		id = id[:60]
+	}
+	return problem.New(problem.NotFound, "translate.no_glossary", "there is no glossary %q; GET /v1/translate/glossaries lists yours", id)
+}
+
+func checkDictionary(d *Dictionary) error {
+	if len(d.Terms) > maxTerms {
+		return problem.New(problem.TooLarge, "translate.too_many_terms", "a glossary has at most %d terms for a pair of languages", maxTerms)
+	}
+	for _, t := range d.Terms {
+		if strings.TrimSpace(t.Source) == "" || strings.TrimSpace(t.Target) == "" ||
+			utf8.RuneCountInString(t.Source) > maxTermRunes || utf8.RuneCountInString(t.Target) > maxTermRunes || strings.ContainsAny(t.Source+t.Target, "\x00\n\t") {
+			return problem.New(problem.Unprocessable, "translate.bad_term", "every term needs a source and a target of at most %d characters, without tabs and line breaks", maxTermRunes)
+		}
+	}
+	var err error
+	if d.Source, err = concrete("source", d.Source); err != nil {
+		return err
+	}
+	d.Target, err = concrete("target", d.Target)
+	return err
+}
+
+// createGlossary stores a new glossary.
+func (s *store) createGlossary(ctx context.Context, owner, name string, dicts []Dictionary) (*Glossary, error) {
+	var g *Glossary
+	err := s.db.Update(ctx, func(tx *db.Tx) error {
+		var n int64
+		if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_glossary WHERE owner = $1`, owner).Scan(&n); err != nil {
+			return err
+		}
+		if n >= maxGlossaries {
+			return problem.New(problem.Conflict, "translate.too_many_glossaries", "an organisation has at most %d glossaries; delete one first", maxGlossaries)
+		}
+		id, now := db.NewID("gls", tx.Now()), db.Micros(tx.Now())
+		if _, err := tx.Exec(`INSERT INTO translate_glossary (id, owner, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)`, id, owner, name, now, now); err != nil {
+			return err
+		}
+		for _, d := range dicts {
+			if err := insertTerms(tx, owner, id, d); err != nil {
+				return err
+			}
+		}
+		var err error
+		g, err = readGlossary(tx, owner, id)
+		return err
+	})
+	return g, err
+}
+
+func insertTerms(tx *db.Tx, owner, id string, d Dictionary) error {
+	cols := make([][]string, 6)
+	at := map[string]int{}
+	for _, t := range d.Terms {
+		src, target := strings.TrimSpace(t.Source), strings.TrimSpace(t.Target)
+		if i, twice := at[src]; twice {
+			cols[5][i] = target
+			continue
+		}
+		at[src] = len(cols[0])
+		for i, v := range []string{owner, id, d.Source, d.Target, src, target} {
+			cols[i] = append(cols[i], v)
+		}
+	}
+	if len(cols[0]) == 0 {
+		return nil
+	}
+	data := make([]any, len(cols))
+	for i := range cols {
+		data[i] = cols[i]
+	}
+	_, _, err := tx.InsertRows("translate_term", []string{"owner", "glossary", "source_lang", "target_lang", "source", "target"}, data,
+		"ON CONFLICT (glossary, source_lang, target_lang, source) DO UPDATE SET target = excluded.target")
+	return err
+}
+
+func readGlossary(tx *db.Tx, owner, id string) (*Glossary, error) {
+	g := &Glossary{ID: id, Dictionaries: []Dictionary{}}
+	var created, updated int64
+	err := tx.QueryRow(`SELECT name, created_at, updated_at FROM translate_glossary WHERE id = $1 AND owner = $2`, id, owner).Scan(&g.Name, &created, &updated)
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, noGlossary(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.Created, g.Updated = db.Time(created), db.Time(updated)
+	rows, err := tx.Query(`SELECT source_lang, target_lang, COUNT(*) FROM translate_term WHERE glossary = $1 AND owner = $2
+		GROUP BY source_lang, target_lang ORDER BY source_lang, target_lang`, id, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var d Dictionary
+		if err := rows.Scan(&d.Source, &d.Target, &d.Count); err != nil {
+			return nil, err
+		}
+		g.Dictionaries = append(g.Dictionaries, d)
+	}
+	return g, rows.Err()
+}
+
+// glossary reads one without its terms.
+func (s *store) glossary(ctx context.Context, owner, id string) (g *Glossary, err error) {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
+		g, err = readGlossary(tx, owner, id)
+		return err
+	})
+	return g, err
+}
+
+// glossaries lists an owner's.
+func (s *store) glossaries(ctx context.Context, owner string) (all []Glossary, err error) {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
+		all = []Glossary{}
+		ids, err := column(tx, `SELECT id FROM translate_glossary WHERE owner = $1 ORDER BY id`, owner)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			g, err := readGlossary(tx, owner, id)
+			if err != nil {
+				return err
+			}
+			all = append(all, *g)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func column(tx *db.Tx, query string, args ...any) (list []string, err error) {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
+}
+
+// changeGlossary renames a glossary (name not "") and replaces (or, with merge, adds to) the terms of the pairs given.
+func (s *store) changeGlossary(ctx context.Context, owner, id, name string, dicts []Dictionary, merge bool) (g *Glossary, err error) {
+	err = s.db.Update(ctx, func(tx *db.Tx) error {
+		n, err := tx.Exec(`UPDATE translate_glossary SET name = CASE WHEN $1 = '' THEN name ELSE $2 END, updated_at = $3 WHERE id = $4 AND owner = $5`,
+			name, name, db.Micros(tx.Now()), id, owner)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return noGlossary(id)
+		}
+		for _, d := range dicts {
+			if !merge {
+				if _, err := deleteTerms(tx, owner, id, d.Source, d.Target); err != nil {
+					return err
+				}
+			}
+			if err := insertTerms(tx, owner, id, d); err != nil {
+				return err
+			}
+		}
+		if g, err = readGlossary(tx, owner, id); err != nil {
+			return err
+		}
+		for _, d := range g.Dictionaries {
+			if d.Count > maxTerms {
+				return problem.New(problem.TooLarge, "translate.too_many_terms", "a glossary has at most %d terms for a pair of languages", maxTerms)
+			}
+		}
+		return nil
+	})
+	return g, err
+}
+
+func deleteTerms(tx *db.Tx, owner, id, source, target string) (int64, error) {
+	return tx.Exec(`DELETE FROM translate_term WHERE owner = $1 AND glossary = $2 AND source_lang = $3 AND target_lang = $4`, owner, id, source, target)
+}
+
+// deleteDictionary deletes a glossary's terms of a pair.
+func (s *store) deleteDictionary(ctx context.Context, owner, id, source, target string) error {
+	return s.db.Update(ctx, func(tx *db.Tx) error {
+		n, err := deleteTerms(tx, owner, id, source, target)
+		if err == nil && n == 0 {
+			return noGlossary(id)
+		}
+		return err
+	})
+}
+
+// deleteGlossary deletes a glossary with its terms.
+func (s *store) deleteGlossary(ctx context.Context, owner, id string) error {
+	return s.db.Update(ctx, func(tx *db.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM translate_term WHERE owner = $1 AND glossary = $2`, owner, id); err != nil {
+			return err
+		}
+		n, err := tx.Exec(`DELETE FROM translate_glossary WHERE id = $1 AND owner = $2`, id, owner)
+		if err == nil && n == 0 {
+			return noGlossary(id)
+		}
+		return err
+	})
+}
+
+// terms reads a glossary's terms for a pair of languages. A glossary for a language serves its regions.
+func (s *store) terms(ctx context.Context, owner, id, source, target string) (all []Term, err error) {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
+		all = nil
+		var n int64
+		if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_glossary WHERE id = $1 AND owner = $2`, id, owner).Scan(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return noGlossary(id)
+		}
+		sb, _, _ := strings.Cut(source, "-")
+		tb, _, _ := strings.Cut(target, "-")
+		rows, err := tx.Query(`SELECT source, target FROM translate_term WHERE owner = $1 AND glossary = $2 AND source_lang IN ($3, $4) AND target_lang IN ($5, $6) ORDER BY source`,
+			owner, id, source, sb, target, tb)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var t Term
+			if err := rows.Scan(&t.Source, &t.Target); err != nil {
+				return err
+			}
+			all = append(all, t)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
+// Unit is a text and its approved translation.
+type Unit struct {
+	Source     string `json:"source_text"`
+	Target     string `json:"target_text"`
+	SourceLang string `json:"source"`
+	TargetLang string `json:"target"`
+}
+
+// unitHash names a source text: by its letters, white space apart.
+func unitHash(text string) string {
+	h := sha256.Sum256([]byte(strings.Join(strings.Fields(text), " ")))
+	return hex.EncodeToString(h[:16])
+}
+
+// touchMemory counts an owner's units anew after a change, and refuses more than there may be.
+func touchMemory(tx *db.Tx, owner string) error {
+	var n int64
+	if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_unit WHERE owner = $1`, owner).Scan(&n); err != nil {
+		return err
+	}
+	if n > maxUnits {
+		return problem.New(problem.TooLarge, "translate.memory_full", "a translation memory holds at most %d units; delete some first", maxUnits)
+	}
+	_, err := tx.Exec(`INSERT INTO translate_memory (owner, units, revision) VALUES ($1, $2, 1)
+		ON CONFLICT (owner) DO UPDATE SET units = excluded.units, revision = translate_memory.revision + 1`, owner, n)
+	return err
+}
+
+// addUnits stores units; one with a source that is there already replaces it.
+func (s *store) addUnits(ctx context.Context, owner string, units []Unit) error {
+	return s.db.Update(ctx, func(tx *db.Tx) error {
+		cols := make([][]string, 6)
+		var times []int64
+		at := map[string]int{}
+		for _, u := range units {
+			h := unitHash(u.Source)
+			k := u.SourceLang + "\t" + u.TargetLang + "\t" + h
+			if i, twice := at[k]; twice {
+				cols[5][i] = u.Target
+				continue
+			}
+			at[k] = len(times)
+			for i, v := range []string{owner, u.SourceLang, u.TargetLang, h, u.Source, u.Target} {
+				cols[i] = append(cols[i], v)
+			}
+			times = append(times, db.Micros(tx.Now()))
+		}
+		if len(times) == 0 {
+			return nil
+		}
+		_, _, err := tx.InsertRows("translate_unit", []string{"owner", "source_lang", "target_lang", "hash", "source", "target", "updated_at"},
+			[]any{cols[0], cols[1], cols[2], cols[3], cols[4], cols[5], times},
+			"ON CONFLICT (owner, source_lang, target_lang, hash) DO UPDATE SET source = excluded.source, target = excluded.target, updated_at = excluded.updated_at")
+		if err != nil {
+			return err
+		}
+		return touchMemory(tx, owner)
+	})
+}
+
+// units reads an owner's units of a pair ("" for any language), in a stable order, after the one of the cursor.
+func (s *store) units(ctx context.Context, owner, source, target, after string, limit int) (all []Unit, next string, err error) {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
+		all, next, err = readUnits(tx, owner, source, target, after, limit)
+		return err
+	})
+	return all, next, err
+}
+
+func readUnits(tx *db.Tx, owner, source, target, after string, limit int) (all []Unit, next string, err error) {
+	all = []Unit{}
+	rows, err := tx.Query(`SELECT source_lang, target_lang, hash, source, target FROM translate_unit
+		WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND source_lang || '.' || target_lang || '.' || hash > $6
+		ORDER BY source_lang || '.' || target_lang || '.' || hash LIMIT $7`, owner, source, source, target, target, after, int64(limit+1))
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var u Unit
+		var hash string
+		if err := rows.Scan(&u.SourceLang, &u.TargetLang, &hash, &u.Source, &u.Target); err != nil {
+			return nil, "", err
+		}
+		if len(all) == limit {
+			last := all[limit-1]
+			return all, last.SourceLang + "." + last.TargetLang + "." + unitHash(last.Source), nil
+		}
+		all = append(all, u)
+	}
+	return all, "", rows.Err()
+}
+
+// deleteUnits deletes an owner's units: one by its source text, or all of a pair, or all.
+func (s *store) deleteUnits(ctx context.Context, owner, source, target, text string) (n int64, err error) {
+	hash := ""
+	if text != "" {
+		hash = unitHash(text)
+	}
+	err = s.db.Update(ctx, func(tx *db.Tx) error {
+		if n, err = tx.Exec(`DELETE FROM translate_unit WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND ($6 = '' OR hash = $7)`,
+			owner, source, source, target, target, hash, hash); err != nil {
+			return err
+		}
+		return touchMemory(tx, owner)
+	})
+	return n, err
+}
+
+// exact finds the units of the source texts.
+func (s *store) exact(ctx context.Context, owner, source, target string, texts []string) (found map[string]string, revision int64, err error) {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
+		found = map[string]string{}
+		err := tx.QueryRow(`SELECT revision FROM translate_memory WHERE owner = $1 AND units > 0`, owner).Scan(&revision)
+		if errors.Is(err, db.ErrNoRows) {
+			revision = 0
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		byHash := map[string][]string{}
+		var hashes []string
+		for _, t := range texts {
+			h := unitHash(t)
+			byHash[h] = append(byHash[h], t)
+			hashes = append(hashes, h)
+		}
+		rows, err := tx.Query(`SELECT hash, target FROM translate_unit WHERE owner = $1 AND source_lang = $2 AND target_lang = $3 AND hash `+tx.Dialect().In("$4"), owner, source, target, hashes)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var h, t string
+			if err := rows.Scan(&h, &t); err != nil {
+				return err
+			}
+			for _, text := range byHash[h] {
+				found[text] = t
+			}
+		}
+		return rows.Err()
+	})
+	return found, revision, err
+}
