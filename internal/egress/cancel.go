@@ -13,6 +13,7 @@ type Cancel struct {
 	done  bool
 	conn  *conn              // being used by the request
 	abort context.CancelFunc // ends the request's dial
+	watch context.CancelFunc // ends the context that Context gave
 }
 
 // Cancel ends the request under way, if any, wherever it blocks, and refuses later ones. When it
@@ -26,6 +27,9 @@ func (c *Cancel) Cancel() {
 	}
 	if c.abort != nil {
 		c.abort()
+	}
+	if c.watch != nil {
+		c.watch()
 	}
 }
 
@@ -69,18 +73,19 @@ func (c *Cancel) drop() {
 	c.mu.Unlock()
 }
 
-// Context is a context that Cancel ends. It takes the place of a request: call stop before the next one begins.
+// Context is a context that Cancel ends, one at a time: call stop before the next. Requests may be made meanwhile.
 func (c *Cancel) Context(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
-	if !c.hold(nil, cancel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
 		cancel()
 	}
+	c.watch = cancel
 	return ctx, func() {
-		if c != nil {
-			c.mu.Lock()
-			c.abort = nil
-			c.mu.Unlock()
-		}
+		c.mu.Lock()
+		c.watch = nil
+		c.mu.Unlock()
 		cancel()
 	}
 }

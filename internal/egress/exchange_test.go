@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -192,4 +193,26 @@ func TestSlowReader(t *testing.T) {
 	if body, err := readAll(&resp); body != "helloworld" || err != nil {
 		t.Fatal(body, err)
 	}
+}
+
+// A context of a Cancel ends with it, whatever requests come and go meanwhile.
+func TestCancelContext(t *testing.T) {
+	var c Cancel
+	ctx, stop := c.Context(context.Background())
+	if ctx.Err() != nil {
+		t.Fatal(ctx.Err())
+	}
+	if !c.hold(nil, func() {}) {
+		t.Fatal("canceled before it was")
+	}
+	c.Cancel()
+	if ctx.Err() == nil {
+		t.Error("the context outlives its Cancel")
+	}
+	stop()
+	later, stop := c.Context(context.Background())
+	if later.Err() == nil {
+		t.Error("a context of what was canceled before")
+	}
+	stop()
 }

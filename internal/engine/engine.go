@@ -69,6 +69,8 @@ type Route struct {
 	MaxBody int64 // bytes; 0: 1 MiB
 	// Public routes may be called with a key that is bound to web pages by its referrers; others may not.
 	Public bool
+	// KeyField names the field of a JSON or form body that may carry the key instead of a header.
+	KeyField string
 	// Anonymous routes may be called without a key where the operator has opened a free tier.
 	Anonymous bool
 	// Socket routes are WebSocket sessions (RFC 6455): GET, served by [Talker].
@@ -77,19 +79,27 @@ type Route struct {
 
 // Request is one call. The engine reads it and keeps nothing of it once it has returned.
 type Request struct {
-	ID       string // of the call: evt_…
-	Route    *Route
-	Path     string
-	Params   map[string]string // of the pattern's wildcards
-	Query    url.Values
-	Type     string // Content-Type
-	Accept   string
-	Header   func(name string) string // other headers, canonical names; never nil in a call from the gateway
-	Language string                   // "en" or "zh": of texts for people
-	Body     []byte
-	Owner    string // organisation that calls: whose glossaries, bots, galleries. Opaque.
-	Model    string // which of the engine's models the product stands for; may be ""
-	Caller   Caller // calls other products in the caller's name; may be nil
+	ID    string // of the call: evt_…
+	Route *Route
+	Path  string
+	// EscapedPath is Path as it was written.
+	EscapedPath string
+	Params      map[string]string // of the pattern's wildcards
+	Query       url.Values
+	Type        string // Content-Type
+	Accept      string
+	Header      func(name string) string // other headers, canonical names; never nil in a call from the gateway
+	Language    string                   // "en" or "zh": of texts for people
+	Body        []byte
+	Owner       string // organisation that calls: whose glossaries, bots, galleries. Opaque.
+	Model       string // which of the engine's models the product stands for; may be ""
+	Caller      Caller // calls other products in the caller's name; may be nil
+	// Whole is set for a request that the engine must see even where the larger model knows the operation: it asks for
+	// documents, glossaries or a stream. A route's Measure may set it.
+	Whole bool
+	// Upstream asks the larger model that the product is connected to, nil for none: operation is the name of a
+	// canonical route ("translate"), body its JSON request, the result its JSON answer.
+	Upstream func(ctx context.Context, operation string, body []byte) ([]byte, error)
 }
 
 // Writer takes an answer. Start once, then Write as often as needed. A text/event-stream is sent on by Flush.

@@ -17,18 +17,19 @@ import (
 const maxAttempts = 5
 
 var (
-	errClientGone = problem.New(problem.ClientGone, "gateway.client_gone", "the client left")
-	errUpstream   = problem.New(problem.Upstream, "gateway.upstream", "the model's upstream did not answer; try again")
-	errBusy       = problem.New(problem.Unavailable, "gateway.upstream_busy", "the model's upstream takes no more requests now; try again later")
-	errTooSlow    = problem.New(problem.Timeout, "gateway.upstream_timeout", "the model's upstream took too long; try again")
-	errTooLong    = problem.New(problem.Upstream, "gateway.answer_too_large", "the upstream's answer is larger than this gateway passes on")
-	errNoBuiltin  = errors.New("this build has no such engine")
+	errClientGone    = problem.New(problem.ClientGone, "gateway.client_gone", "the client left")
+	errUpstream      = problem.New(problem.Upstream, "gateway.upstream", "the model's upstream did not answer; try again")
+	errBusy          = problem.New(problem.Unavailable, "gateway.upstream_busy", "the model's upstream takes no more requests now; try again later")
+	errTooSlow       = problem.New(problem.Timeout, "gateway.upstream_timeout", "the model's upstream took too long; try again")
+	errTooLong       = problem.New(problem.Upstream, "gateway.answer_too_large", "the upstream's answer is larger than this gateway passes on")
+	errWrongUpstream = problem.New(problem.Unavailable, "gateway.wrong_upstream", "the upstream of this product cannot answer this operation; its provider has to connect another")
+	errNoBuiltin     = errors.New("this build has no such engine")
 )
 
 // forward tries targets in the order that route gives, until one has answered or a byte has gone to
 // the client. A nil error means that the client has its answer, complete or broken off.
 func (c *Call) forward() error {
-	table := c.g.router.Table(c.offer.ProductID)
+	table := c.table()
 	c.tried.Begin(route.Hash(c.id), route.Hash(c.id))
 	var last error
 	for c.tried.Attempts() < maxAttempts {
@@ -63,6 +64,14 @@ func (c *Call) forward() error {
 	return last
 }
 
+// table is where the call may go: the product's releases, or the version that the plan pins.
+func (c *Call) table() *route.Table {
+	if c.offer.Pinned {
+		return c.g.router.Table(pinTable(c.offer.ProductID, c.offer.Version))
+	}
+	return c.g.router.Table(c.offer.ProductID)
+}
+
 // finalError is a failure after which no other target is tried.
 type finalError struct{ err error }
 
@@ -78,9 +87,14 @@ func (c *Call) attempt(x *target, began time.Time) error {
 	var verdict route.Outcome
 	var retryAfter time.Duration
 	var err error
-	if x.up.builtin != nil {
+	switch {
+	case c.Route != nil:
+		verdict, retryAfter, err = c.serveRoute(x)
+	case x.up.builtin != nil:
 		verdict, err = c.builtin(x)
-	} else {
+	case x.up.endpoint == nil || x.up.Dialect != catalog.OpenAI:
+		verdict, err = route.Gone, errWrongUpstream
+	default:
 		verdict, retryAfter, err = c.remote(x)
 	}
 	now := time.Now()

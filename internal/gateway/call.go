@@ -14,6 +14,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/llm"
 	"github.com/tollgate-io/tollgate/internal/llm/openai"
 	"github.com/tollgate-io/tollgate/internal/plan"
@@ -38,7 +39,7 @@ type state struct {
 	who    *auth.Principal
 	offer  *plan.Offer
 	scan   openai.Scan
-	subj   [2]quota.Subject
+	subj   [3]quota.Subject
 	ticket quota.Ticket
 	limits bool // ticket is admitted
 	hold   settle.Hold
@@ -53,7 +54,12 @@ type state struct {
 
 	started bool // status and headers are sent
 	usage   llm.Usage
-	charge  int64 // what the answer says it costs: nano-units
+	units   int64           // thousandths of the route's meter
+	most    int64           // of them that the hold covers
+	in      *engine.Request // of a route
+	free    bool            // nobody's key: the free tier pays
+	nested  bool            // made by an engine in the name of the call that it answers
+	charge  int64           // what the answer says it costs: nano-units
 	tap     openai.Tap
 	digest  hash.Hash
 	answer  []byte // an answer that is not streamed, when it comes in pieces
@@ -109,8 +115,9 @@ func (c *Call) Free() {
 	c.limits, c.opened, c.closed, c.started, c.record = false, false, false, false, false
 	c.rec = spool.Record{}
 	c.req = egress.Request{}
-	c.usage, c.charge, c.outLimit = llm.Usage{}, 0, 0
-	c.subj = [2]quota.Subject{}
+	c.usage, c.charge, c.outLimit, c.units, c.most = llm.Usage{}, 0, 0, 0, 0
+	c.in, c.free, c.nested, c.Route = nil, false, false, nil
+	c.subj = [3]quota.Subject{}
 	c.g.pool.Put(c)
 }
 
@@ -137,6 +144,9 @@ func (c *Call) Begin() error {
 		parent, _ = telemetry.ParseTraceparent(c.Traceparent)
 	}
 	c.span = c.g.o.Tracer.Start(&c.ev, parent)
+	if c.Route != nil && c.Route.KeyField != "" && c.Authorization == "" {
+		return nil // the body will tell: see Contract
+	}
 	if err := c.identify(); err != nil {
 		return c.fail(err)
 	}
@@ -147,6 +157,9 @@ func (c *Call) identify() error {
 	if c.g.draining.Load() {
 		return errDraining
 	}
+	if c.Authorization == "" && c.Route != nil && c.Route.Anonymous && !c.g.o.Free.Key.IsZero() {
+		c.Authorization, c.free = c.g.o.Free.Key.Reveal(), true
+	}
 	who, err := c.g.o.Keys.Lookup(stringBytes(c.Authorization))
 	if err != nil {
 		return err
@@ -155,6 +168,9 @@ func (c *Call) identify() error {
 	c.ev.Org, c.ev.Key = who.OrgID, who.KeyID
 	if err := who.Require(auth.Inference); err != nil {
 		return err
+	}
+	if c.Route != nil && !c.Route.Public && who.Limits != nil && len(who.Limits.Referrers) > 0 {
+		return problem.New(problem.Forbidden, "gateway.not_for_pages", "this key is for web pages, and %s %s is not: call it from a server with another key", c.Method, c.Path)
 	}
 	return who.Allowed(c.RemoteIP, c.Referrer)
 }
@@ -200,7 +216,7 @@ func (c *Call) prepare() error {
 func (c *Call) resolve() error {
 	c.ev.Stream = c.scan.Stream
 	c.ev.Model = byteString(c.scan.Name)
-	offer, err := c.g.o.Book.Resolve(c.who.OrgUUID, c.scan.Name)
+	offer, err := c.lookup()
 	var needs *plan.NeedsSubscription
 	if errors.As(err, &needs) {
 		// Nothing is subscribed to by a call that would be refused all the same.
@@ -221,7 +237,7 @@ func (c *Call) resolve() error {
 
 // suits checks that the key may call the product and that the product answers the operation.
 func (c *Call) suits(p *catalog.Product) error {
-	if !c.who.AllowsProduct(p.ID) || !c.who.AllowsModel(stringBytes(p.Model)) {
+	if !c.nested && (!c.who.AllowsProduct(p.ID) || !c.who.AllowsModel(stringBytes(p.Model))) {
 		return problem.New(problem.Forbidden, "gateway.key_not_for_model", "this key may not call %q; use another key, or change its products and models", p.Model)
 	}
 	if !p.Can(c.op.capability) {
@@ -237,12 +253,27 @@ func (c *Call) subscribe(planID string) (*plan.Offer, error) {
 	if err := c.g.o.Book.AutoSubscribe(ctx, c.who.OrgID, planID); err != nil {
 		return nil, err
 	}
+	return c.lookup()
+}
+
+// lookup finds what the call is made under, by the model's name or, without one, by what the route asks for.
+func (c *Call) lookup() (*plan.Offer, error) {
+	if len(c.scan.Name) == 0 && c.Route != nil {
+		return c.g.o.Book.ResolveFor(c.who.OrgUUID, c.op.capability)
+	}
 	return c.g.o.Book.Resolve(c.who.OrgUUID, c.scan.Name)
 }
 
 // admit takes the call's place in the rate limits of its key and its subscription.
 func (c *Call) admit() error {
+	if c.nested {
+		return nil // the call that it serves was admitted
+	}
 	n := 0
+	if rate := c.g.o.Free.PerMinute; c.free && rate > 0 {
+		c.subj[n] = quota.Subject{Scope: quota.Address, ID: c.RemoteIP.As16(), Limits: quota.Limits{Requests: quota.PerMinute(rate)}}
+		n++
+	}
 	if l := c.who.Limits; l != nil && (l.Requests > 0 || l.Tokens > 0 || l.Concurrency > 0) {
 		c.subj[n] = quota.Subject{Scope: quota.Key, ID: c.who.KeyUUID,
 			Limits: quota.Limits{Requests: quota.PerMinute(l.Requests), Tokens: quota.PerMinute(l.Tokens), Concurrency: l.Concurrency}}
@@ -258,6 +289,9 @@ func (c *Call) admit() error {
 	}
 	// About four bytes make a token of text; what the request allows to be written counts in full.
 	estimate := int64(len(c.Body))/4 + max(c.scan.MaxTokens, 0)
+	if c.Route != nil {
+		estimate = 0 // it uses no tokens
+	}
 	if err := c.g.o.Limiter.Admit(&c.ticket, c.subj[:n], estimate, c.ev.Time); err != nil {
 		c.limits = true // for the headers; Settle of a refused ticket does nothing
 		return err
@@ -287,6 +321,12 @@ func (c *Call) reserve() error {
 	if err != nil {
 		return err
 	}
+	return c.open(bound)
+}
+
+// open holds the bound and writes the OPEN.
+func (c *Call) open(bound int64) error {
+	o := c.offer
 	if err := c.g.o.Bank.Take(context.Background(), &c.hold, c.who.OrgUUID, o.Currency, c.who.Budgets, bound); err != nil {
 		if problem.Is(err, problem.Funds) {
 			c.g.o.Metrics.HoldsRefused.Add(1)
@@ -368,6 +408,7 @@ func (c *Call) End() {
 	u := &c.usage
 	c.ev.Tokens = [telemetry.NClasses]int64{u.Input, u.CachedInput, u.CacheWrite, u.Output, u.Reasoning, u.AudioInput, u.AudioOutput}
 	c.ev.Estimated, c.ev.ChargeNano = u.Estimated, c.charge
+	c.ev.Meter, c.ev.Units = c.rec.Meter, c.units
 	c.g.o.Metrics.Observe(&c.ev)
 	c.g.o.Lines.Emit(&c.ev)
 	c.span.End(&c.ev)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strconv"
 	"time"
 	"unsafe"
@@ -24,8 +25,16 @@ import (
 func (c *Call) rate(u *llm.Usage) (charge, excess int64, provisional bool) {
 	q := rating.Tokens(u.Classes())
 	nano, ok := c.offer.Card.TokenCharge(&q)
+	call := rating.Call{Tokens: q, Dims: rating.Dims{Model: c.offer.Product.Model}, Time: db.Time(c.rec.Time)}
+	if m := c.rec.Meter; ok && m != "" && m != rating.MeterRequests {
+		call.Meter, call.Thousandths = m, c.units
+		var units int64
+		if units, ok = c.offer.Card.UnitCharge(m, c.units); ok {
+			nano, ok = nano+units, nano <= math.MaxInt64-units
+		}
+	}
 	if !ok {
-		ch, err := c.offer.Card.RateCall(nil, &rating.Call{Tokens: q, Dims: rating.Dims{Model: c.offer.Product.Model}, Time: db.Time(c.rec.Time)})
+		ch, err := c.offer.Card.RateCall(nil, &call)
 		nano, provisional = ch.Nano, true
 		if err != nil {
 			nano = c.rec.Hold // the settler will find the same and put it in suspense
@@ -61,7 +70,7 @@ func (c *Call) conclude(outcome spool.Outcome) error {
 	c.opened = false
 	r := &c.rec
 	if outcome == spool.Failed {
-		c.usage, c.charge = llm.Usage{}, 0
+		c.usage, c.charge, c.units = llm.Usage{}, 0, 0
 		r.Flags &^= spool.Provisional | spool.Uncharged | spool.Estimated
 		r.Excess = 0
 		if r.Status == 0 {
@@ -69,7 +78,7 @@ func (c *Call) conclude(outcome spool.Outcome) error {
 		}
 	}
 	u := &c.usage
-	r.Outcome, r.Charge = outcome, c.charge
+	r.Outcome, r.Charge, r.Units = outcome, c.charge, c.units
 	r.Usage = [spool.Classes]int64{u.Input, u.CachedInput, u.CacheWrite, u.Output, u.Reasoning, u.AudioInput, u.AudioOutput}
 	r.BytesOut = c.ev.BytesOut
 	r.Duration = time.Since(c.ev.Time).Microseconds()
@@ -128,6 +137,10 @@ func (c *Call) estimateStream() {
 // what was delivered, counted; nothing if nothing was.
 func (c *Call) usageOfDelivered() {
 	if c.closed || !c.opened {
+		return
+	}
+	if c.Route != nil { // what the engine has reported
+		c.price()
 		return
 	}
 	d := c.tap.Delivered()
@@ -238,7 +251,7 @@ func (c *Call) fail(err error) error {
 		outcome := spool.Failed
 		if e.Kind == problem.ClientGone {
 			outcome = spool.ClientGone
-			c.usage, c.charge = llm.Usage{}, 0
+			c.usage, c.charge, c.units = llm.Usage{}, 0, 0
 		}
 		if err := c.conclude(outcome); err != nil {
 			e = problem.As(err)
@@ -255,7 +268,7 @@ func (c *Call) fail(err error) error {
 }
 
 func (c *Call) render(e *problem.Error) {
-	c.headers("application/json")
+	c.headers(c.errorType())
 	wait := e.RetryAfter
 	if wait <= 0 && (e.Kind == problem.Unavailable || e.Kind == problem.TooMany) {
 		wait = time.Second // a refusal that passes says when to come back
@@ -263,7 +276,7 @@ func (c *Call) render(e *problem.Error) {
 	if wait > 0 {
 		c.Out.SetHeader("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
-	c.out = openai.AppendError(c.out[:0], e, c.Language, c.ids)
+	c.out = c.appendError(c.out[:0], e)
 	c.started = true
 	c.Out.Start(e.Kind.Status(), int64(len(c.out)))
 	if c.Out.Write(c.out) == nil {

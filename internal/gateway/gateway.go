@@ -22,12 +22,14 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/auth"
 	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/llm/tokens"
 	"github.com/tollgate-io/tollgate/internal/meter"
 	"github.com/tollgate-io/tollgate/internal/plan"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/quota"
 	"github.com/tollgate-io/tollgate/internal/route"
+	"github.com/tollgate-io/tollgate/internal/secret"
 	"github.com/tollgate-io/tollgate/internal/settle"
 	"github.com/tollgate-io/tollgate/internal/spool"
 	"github.com/tollgate-io/tollgate/internal/telemetry"
@@ -64,8 +66,20 @@ type Options struct {
 	MaxBody   int64         // bytes of a request body; default 32 MiB
 	MaxAnswer int64         // bytes of an answer that is not streamed; default 64 MiB
 	KeepAlive time.Duration // a quiet stream gets a comment after this; default 15 s
+	// Engines answer the routes of capability contracts; optional, by the name after builtin://.
+	Engines map[string]engine.Engine
+	// Routes are those of the contracts, for calls that engines make.
+	Routes []engine.Route
+	// Free is who pays for calls without a key, where a route allows them.
+	Free Free
 	// Recorder keeps prompts and answers of organisations that switched it on; nil keeps none.
 	Recorder Recorder
+}
+
+// Free is the free tier.
+type Free struct {
+	Key       secret.Text // an inference key of an organisation of the operator; zero: there is no free tier
+	PerMinute int64       // calls of one address; 0: no limit of its own
 }
 
 // Recorder keeps what was said, where the organisation asked for it.
@@ -125,6 +139,9 @@ func (g *Gateway) Start() {
 	go g.keepAlive()
 }
 
+// SetFree says who pays for calls without a key. Call it before the first call.
+func (g *Gateway) SetFree(f Free) { g.o.Free = f }
+
 // Drain makes new calls be refused with 503, so that load balancers turn away.
 func (g *Gateway) Drain() { g.draining.Store(true) }
 
@@ -182,7 +199,8 @@ func (g *Gateway) keepAlive() {
 type Call struct {
 	// Set by the front before Begin.
 	Method, Path  string
-	Authorization string // the credential alone, without "Bearer "
+	Route         *engine.Route // of a capability contract; nil for the model endpoints
+	Authorization string        // the credential alone, without "Bearer "
 	RemoteIP      netip.Addr
 	Referrer      string
 	Language      string // "en" or "zh"

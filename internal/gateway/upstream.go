@@ -7,6 +7,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/route"
 	"github.com/tollgate-io/tollgate/internal/telemetry"
 )
@@ -15,8 +16,9 @@ import (
 type upstream struct {
 	*catalog.Upstream
 	endpoint *egress.Endpoint // nil for a builtin
-	builtin  Builtin
-	heads    [][]byte // header lines by credential; one for none
+	builtin  Builtin          // answers the model endpoints
+	engine   engine.Engine    // answers a contract's routes
+	heads    [][]byte         // header lines by credential; one for none
 	metrics  *telemetry.Upstreams
 }
 
@@ -57,6 +59,12 @@ func (g *Gateway) follow(snap *catalog.Snapshot) {
 		if r := g.releases(p); len(r) > 0 {
 			products[p.ID] = r
 		}
+		for _, v := range p.Versions { // a plan may pin any of them
+			if r, ok := g.release(v); ok {
+				r.Share = 100
+				products[pinTable(p.ID, v)] = []route.Release{r}
+			}
+		}
 	}
 	if err := g.router.Rebuild(products); err != nil {
 		g.o.Log.Error("routes cannot be built; the former ones stay", "error", err)
@@ -71,8 +79,9 @@ func (g *Gateway) follow(snap *catalog.Snapshot) {
 func (g *Gateway) prepare(u *catalog.Upstream) (*upstream, error) {
 	ready := &upstream{Upstream: u, metrics: g.o.Metrics.Upstream(u.Name)}
 	if name, ok := strings.CutPrefix(u.URL, "builtin://"); ok {
-		ready.builtin = g.o.Builtins[strings.TrimRight(name, "/")]
-		if ready.builtin == nil {
+		name = strings.TrimRight(name, "/")
+		ready.builtin, ready.engine = g.o.Builtins[name], g.o.Engines[name]
+		if ready.builtin == nil && ready.engine == nil {
 			return nil, &url.Error{Op: "mount", URL: u.URL, Err: errNoBuiltin}
 		}
 		return ready, nil
@@ -105,25 +114,32 @@ func head(key string) []byte {
 	return b
 }
 
+// pinTable names the routes of one version of a product.
+func pinTable(product string, v *catalog.Version) string { return product + "/" + v.ID }
+
 // releases turns a product's live versions into routes.
 func (g *Gateway) releases(p *catalog.Product) []route.Release {
 	var list []route.Release
 	for _, v := range p.Live {
-		r := route.Release{Name: v.ID, Share: int(v.Share)}
-		for _, t := range v.Targets {
-			up := g.upstreams[t.UpstreamID]
-			if up == nil {
-				continue
-			}
-			rt := route.Target{ID: t.ID, Priority: int(t.Priority), Weight: int(t.Weight), Data: &target{t, v, up}}
-			for _, c := range up.Credentials {
-				rt.Credentials = append(rt.Credentials, c.ID)
-			}
-			r.Targets = append(r.Targets, rt)
-		}
-		if len(r.Targets) > 0 {
+		if r, ok := g.release(v); ok {
 			list = append(list, r)
 		}
 	}
 	return list
+}
+
+func (g *Gateway) release(v *catalog.Version) (route.Release, bool) {
+	r := route.Release{Name: v.ID, Share: int(v.Share)}
+	for _, t := range v.Targets {
+		up := g.upstreams[t.UpstreamID]
+		if up == nil {
+			continue
+		}
+		rt := route.Target{ID: t.ID, Priority: int(t.Priority), Weight: int(t.Weight), Data: &target{t, v, up}}
+		for _, c := range up.Credentials {
+			rt.Credentials = append(rt.Credentials, c.ID)
+		}
+		r.Targets = append(r.Targets, rt)
+	}
+	return r, len(r.Targets) > 0
 }

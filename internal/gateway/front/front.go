@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/gateway"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -27,6 +28,8 @@ import (
 type Options struct {
 	Gateway *gateway.Gateway // required
 	Egress  *egress.Client   // required: watches client connections
+	// Routes are those of the capability contracts.
+	Routes []engine.Route
 	// Trusted are the proxies whose X-Forwarded-For is believed; none by default.
 	Trusted []netip.Prefix
 	// BodyTime is how long a request body may take; default 60 s.
@@ -68,7 +71,10 @@ func New(o Options) *Front {
 	f.mux.HandleFunc("GET /v1/generations/{id}", func(w http.ResponseWriter, r *http.Request) {
 		f.call(w, r, func(c *gateway.Call) { c.Generation(r.Context(), r.PathValue("id")) })
 	})
-	f.mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Unknown) })
+	for i := range o.Routes {
+		f.route(&o.Routes[i])
+	}
+	f.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Unknown) })
 	f.now.Store(time.Now().Unix())
 	f.wg.Add(1)
 	go f.janitor()
@@ -102,8 +108,16 @@ func (f *Front) Break(ctx context.Context) error {
 	return nil
 }
 
-// ServeHTTP serves /v1/.
-func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.mux.ServeHTTP(w, r) }
+// Busy reports whether calls are under way, sessions included.
+func (f *Front) Busy() bool { return f.calls.Load() > 0 }
+
+// ServeHTTP serves /v1/ and the paths of the routes outside it.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header["Origin"] != nil && shared(w, r) {
+		return
+	}
+	f.mux.ServeHTTP(w, r)
+}
 
 // conn is a client connection.
 type conn struct {
@@ -271,14 +285,19 @@ func (x *exchange) Flush() error {
 
 func (x *exchange) Abort() { x.abort = true }
 
-// call runs one request through the gateway.
+// call runs one request of the model endpoints through the gateway.
 func (f *Front) call(w http.ResponseWriter, r *http.Request, serve func(*gateway.Call)) {
+	f.run(w, r, nil, serve)
+}
+
+// run runs one request through the gateway; rt is nil for the model endpoints.
+func (f *Front) run(w http.ResponseWriter, r *http.Request, rt *engine.Route, serve func(*gateway.Call)) {
 	f.calls.Add(1)
 	defer f.calls.Add(-1)
 	x := exchanges.Get().(*exchange)
 	x.w, x.h, x.n, x.abort = w, w.Header(), 0, false
 	c := f.o.Gateway.Call()
-	c.Method, c.Path, c.Out, c.Cancel = r.Method, r.URL.Path, x, &x.cancel
+	c.Method, c.Path, c.Route, c.Out, c.Cancel = r.Method, r.URL.Path, rt, x, &x.cancel
 	f.describe(c, r)
 	detach := f.attach(r, x)
 	if c.Begin() != nil {
@@ -321,6 +340,9 @@ func (f *Front) describe(c *gateway.Call, r *http.Request) {
 	h := r.Header
 	if a := h["Authorization"]; len(a) == 1 {
 		c.Authorization = bearer(a[0])
+		if c.Authorization == "" && c.Route != nil {
+			c.Authorization = deepKey(a[0])
+		}
 	} else if a := h["X-Api-Key"]; len(a) == 1 {
 		c.Authorization = a[0]
 	}
@@ -418,6 +440,11 @@ func (f *Front) readBody(c *gateway.Call, r *http.Request) error {
 		return errEncoding
 	}
 	most := f.o.Gateway.MaxBody()
+	if rt := c.Route; rt != nil {
+		if most = rt.MaxBody; most == 0 {
+			most = routeBody
+		}
+	}
 	if k, _ := r.Context().Value(connKey{}).(*conn); k != nil {
 		k.reading.Store(time.Now().Unix())
 		defer k.reading.Store(0)

@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"encoding/json"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/llm/openai"
+	"github.com/tollgate-io/tollgate/internal/llm/scan"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// errorType is the media type of this call's errors.
+func (c *Call) errorType() string {
+	if c.Route != nil && c.Route.Style == engine.Problem {
+		return "application/problem+json"
+	}
+	return "application/json"
+}
+
+// appendError renders an error in the style of the route, or of the model endpoints.
+func (c *Call) appendError(dst []byte, e *problem.Error) []byte {
+	if c.Route == nil {
+		return openai.AppendError(dst, e, c.Language, c.ids)
+	}
+	switch c.Route.Style {
+	case engine.OpenAI:
+		return openai.AppendError(dst, e, c.Language, c.ids)
+	case engine.Plain:
+		dst = append(dst, `{"error":`...)
+		return append(scan.AppendString(dst, e.Text(c.Language)), '}')
+	case engine.DeepLike:
+		dst = append(dst, `{"message":`...)
+		return append(scan.AppendString(dst, e.Text(c.Language)), '}')
+	}
+	body, err := json.Marshal(problemView{Type: "about:blank", Title: titles[e.Kind.Status()], Status: e.Kind.Status(), Detail: e.Text(c.Language), Code: e.ID,
+		RequestID: c.ids, Errors: e.Fields})
+	if err != nil {
+		return openai.AppendError(dst, e, c.Language, c.ids)
+	}
+	return append(dst, body...)
+}
+
+// titles are the words of the statuses that errors have.
+var titles = map[int]string{400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 410: "Gone",
+	412: "Precondition Failed", 413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content", 428: "Precondition Required",
+	429: "Too Many Requests", 451: "Unavailable For Legal Reasons", 499: "Client Closed Request", 500: "Internal Server Error", 502: "Bad Gateway",
+	503: "Service Unavailable", 504: "Gateway Timeout"}
+
+// problemView is an error by RFC 9457.
+type problemView struct {
+	Type      string          `json:"type"`
+	Title     string          `json:"title"`
+	Status    int             `json:"status"`
+	Detail    string          `json:"detail"`
+	Code      string          `json:"code,omitempty"`
+	RequestID string          `json:"request_id"`
+	Errors    []problem.Field `json:"errors,omitempty"`
+}

@@ -1,0 +1,98 @@
+package task
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"strings"
+
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// Bounds of a picture, as the engines here have them.
+const (
+	maxImageBytes  = 10 << 20
+	maxImagePixels = 40_000_000
+)
+
+// picture is an image file that a larger model can read.
+type picture struct {
+	base64        string
+	mime          string
+	width, height int // as stored, without the orientation that EXIF may ask for
+}
+
+// url is the picture as a data: URL.
+func (p *picture) url() string { return "data:" + p.mime + ";base64," + p.base64 }
+
+// readPicture reads base64 (of the standard or the URL alphabet) or a data: URL of it. Only the header is decoded.
+func readPicture(field, text string) (*picture, error) {
+	text = strings.TrimSpace(text)
+	if len(text) >= 5 && strings.EqualFold(text[:5], "data:") {
+		head, data, ok := strings.Cut(text, ",")
+		if !ok || !strings.HasSuffix(strings.ToLower(head), ";base64") {
+			return nil, invalid(field, "must be base64, or a data: URL of the form data:image/png;base64,…")
+		}
+		text = data
+	}
+	if text == "" {
+		return nil, invalid(field, "must be an image in base64")
+	}
+	if len(text) > maxImageBytes/3*4+1<<16 {
+		return nil, problem.New(problem.TooLarge, "llm.task_image_size", "an image may have %d bytes and %d pixels at most; make it smaller", maxImageBytes, maxImagePixels)
+	}
+	text = strings.TrimRight(strings.NewReplacer("\r", "", "\n", "", "\t", "", " ", "", "-", "+", "_", "/").Replace(text), "=")
+	data, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, invalid(field, "is not valid base64")
+	}
+	c, mime, err := header(data)
+	if err != nil || c.Width < 1 || c.Height < 1 {
+		return nil, problem.New(problem.Unprocessable, "llm.task_image", "this is not an image that the model behind this product can read: send PNG, JPEG, GIF or WebP").Because(err)
+	}
+	if len(data) > maxImageBytes || c.Width > maxImagePixels/c.Height {
+		return nil, problem.New(problem.TooLarge, "llm.task_image_size", "an image may have %d bytes and %d pixels at most; make it smaller", maxImageBytes, maxImagePixels)
+	}
+	return &picture{base64.StdEncoding.EncodeToString(data), mime, c.Width, c.Height}, nil
+}
+
+// header reads what kind of file it is, and the size of its picture.
+func header(data []byte) (c image.Config, mime string, err error) {
+	r := bytes.NewReader(data)
+	switch {
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		c, err = png.DecodeConfig(r)
+		return c, "image/png", err
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		c, err = jpeg.DecodeConfig(r)
+		return c, "image/jpeg", err
+	case bytes.HasPrefix(data, []byte("GIF87a")), bytes.HasPrefix(data, []byte("GIF89a")):
+		c, err = gif.DecodeConfig(r)
+		return c, "image/gif", err
+	case len(data) >= 30 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		c = webpSize(data)
+		return c, "image/webp", nil
+	}
+	return c, "", image.ErrFormat
+}
+
+// webpSize is the size in the first chunk of a WebP file (RFC 9649), zero for what is none. data has 30 bytes at least.
+func webpSize(data []byte) (c image.Config) {
+	switch string(data[12:16]) {
+	case "VP8 ":
+		c.Width = int(binary.LittleEndian.Uint16(data[26:])) & 0x3fff
+		c.Height = int(binary.LittleEndian.Uint16(data[28:])) & 0x3fff
+	case "VP8L":
+		bits := binary.LittleEndian.Uint32(data[21:])
+		c.Width = int(bits&0x3fff) + 1
+		c.Height = int(bits>>14&0x3fff) + 1
+	case "VP8X":
+		c.Width = 1 + (int(data[24]) | int(data[25])<<8 | int(data[26])<<16)
+		c.Height = 1 + (int(data[27]) | int(data[28])<<8 | int(data[29])<<16)
+	}
+	return c
+}

@@ -1,0 +1,164 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// moods are the labels of a sentiment.
+func moods() []string { return []string{"positive", "neutral", "negative", "mixed"} }
+
+// mood is the polarity of a text or an aspect.
+type mood struct {
+	Label      string  `json:"sentiment"`
+	Score      float64 `json:"score"` // -1 to 1
+	Confidence float64 `json:"confidence"`
+}
+
+// check finds what is wrong with a mood that a model gave.
+func (m *mood) check() error {
+	label, ok := match(m.Label, moods())
+	if !ok || !(m.Score >= -1 && m.Score <= 1) || !(m.Confidence >= 0 && m.Confidence <= 1) {
+		return fmt.Errorf("sentiment %q with score %v and confidence %v", m.Label, m.Score, m.Confidence)
+	}
+	m.Label = label
+	return nil
+}
+
+// sentiment is text.sentiment, of a text as a whole and of aspects of it.
+type sentiment struct {
+	texts
+	Aspects aspects `json:"aspects"`
+}
+
+// aspects are what a text's sentiment is asked about: a list of names, or true for whatever it speaks of.
+type aspects struct {
+	wanted bool
+	names  []string
+}
+
+// UnmarshalJSON reads true, false, or a list.
+func (a *aspects) UnmarshalJSON(raw []byte) error {
+	if json.Unmarshal(raw, &a.wanted) == nil {
+		return nil
+	}
+	err := json.Unmarshal(raw, &a.names)
+	a.wanted = len(a.names) > 0
+	return err
+}
+
+func readSentiment(c *Call) (operation, error) {
+	o := &sentiment{}
+	if err := c.body(o); err != nil {
+		return nil, err
+	}
+	if len(o.Aspects.names) > 0 {
+		if err := checkLabels(o.Aspects.names, 1); err != nil {
+			return nil, err
+		}
+	}
+	return o, o.settle()
+}
+
+func (o *sentiment) ask(p *prompt) {
+	p.say("You judge the sentiment of texts, in whatever language they are: positive, neutral, negative, or mixed where a text is plainly both. " +
+		"Give each a score from -1 (most negative) to 1 (most positive), and how sure you are of your judgement as confidence from 0 to 1.")
+	p.shape = `{"items":[{"n":1,"sentiment":"positive","score":0.8,"confidence":0.9}]}`
+	p.size = 40 * len(o.all)
+	if o.Aspects.wanted {
+		p.say("Judge also what each text says of single aspects, such as price or service, and quote as mentions the words of the text that say so. " +
+			"An aspect that a text does not speak of is left out. Name aspects in the language of the text.")
+		p.shape = `{"items":[{"n":1,"sentiment":"positive","score":0.8,"confidence":0.9,"aspects":[{"aspect":"price","sentiment":"negative","score":-0.6,"confidence":0.8,"mentions":["a bit dear"]}]}]}`
+		p.size += 2 * runes(o.all...)
+	}
+	if len(o.Aspects.names) > 0 {
+		p.say("The input named aspects is a JSON list of the aspects to judge; there are no others. Write them exactly as they are in the list.")
+		p.list("aspects", o.Aspects.names)
+		p.size += 4 * len(o.all) * runes(o.Aspects.names...)
+	}
+	o.texts.ask(p)
+}
+
+// judged is what is said of one text.
+type judged struct {
+	mood
+	Aspects []aspectMood `json:"aspects"`
+}
+
+// aspectMood is the sentiment of one aspect.
+type aspectMood struct {
+	Aspect string `json:"aspect"`
+	mood
+	Mentions []string `json:"mentions"`
+}
+
+func (o *sentiment) hear(text string) (any, error) {
+	all, err := items(text, len(o.all), func(i int, v *judged) (err error) {
+		if err = v.check(); err == nil {
+			v.Aspects, err = o.fits(i, v.Aspects)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o.result(all), nil
+}
+
+// fits checks the aspects of a text. Mentions that are not in the text are left out, as is an aspect that is there twice.
+func (o *sentiment) fits(i int, list []aspectMood) ([]aspectMood, error) {
+	if !o.Aspects.wanted {
+		return nil, nil
+	}
+	if len(list) > maxLabels {
+		return nil, fmt.Errorf("%d aspects", len(list))
+	}
+	kept, seen := []aspectMood{}, map[string]bool{}
+	for _, a := range list {
+		name, ok := match(a.Aspect, o.Aspects.names)
+		if err := a.check(); err != nil || !ok {
+			return nil, fmt.Errorf("aspect %q: %w", a.Aspect, err)
+		}
+		mentions := []string{}
+		for _, m := range a.Mentions {
+			if m != "" && strings.Contains(o.all[i], m) {
+				mentions = append(mentions, m)
+			}
+		}
+		if !seen[name] {
+			kept = append(kept, aspectMood{name, a.mood, mentions})
+		}
+		seen[name] = true
+	}
+	return kept, nil
+}
+
+func (o *sentiment) infer() ([]tensor, map[string]any) {
+	return column("text", o.all), map[string]any{"labels": string(marshal(moods()[:3]))}
+}
+
+// inferred reads labels or scores; the score of a text is what speaks for positive less what speaks for negative.
+func (o *sentiment) inferred(out *outputs) (any, error) {
+	rankings, err := out.scores(len(o.all), moods()[:3])
+	if err != nil {
+		return nil, err
+	}
+	all := make([]judged, len(rankings))
+	for i, r := range rankings {
+		all[i].mood = mood{Label: r[0].Label, Confidence: r[0].Confidence}
+		for _, l := range r {
+			switch l.Label {
+			case "positive":
+				all[i].Score += l.Confidence
+			case "negative":
+				all[i].Score -= l.Confidence
+			}
+		}
+		all[i].Score = round(all[i].Score)
+		if o.Aspects.wanted {
+			all[i].Aspects = []aspectMood{}
+		}
+	}
+	return o.result(all), nil
+}

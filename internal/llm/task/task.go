@@ -1,0 +1,287 @@
+// Package task serves the capability contracts (translation, language, vision) from upstreams that do not speak them:
+// it turns a call of a contract into a request of the upstream's protocol, and the upstream's answer into an answer of the
+// contract, which says "engine": "upstream" and the upstream's model.
+//
+// It opens no connection, keeps no state and knows nothing of prices; the gateway makes the round trip between [Encode] and
+// [Decode]. It does not measure either: a call costs what its route measures, whichever upstream serves it.
+//
+// # Protocols
+//
+// [Chat] asks a chat model (OpenAI chat completions) for strict JSON at temperature 0, with a bound of output tokens that is
+// derived from the input. Whatever comes from the caller stands between marks with a key that occurs nowhere in it, so that no
+// text can end its fence; only what was checked against a list or a pattern stands outside.
+//
+// [Flask] is POST /translate {text, sourceLanguage, targetLanguage} → {translation}.
+//
+// [KServe] is the open inference protocol v2 (Triton Inference Server, KServe, OpenVINO, MLServer) in JSON without
+// binary tensors: POST /v2/models/MODEL/infer. A model that serves an operation is written like this:
+//
+//   - The request's parameter "operation" is the route's name. Further parameters are the request's options, under their
+//     names in the contract; an option that is no string, number or boolean is JSON in a string. Options that the
+//     caller did not give are missing.
+//   - There is one input, of datatype BYTES and shape [n, 1], one element an item, so that a Triton model with batching
+//     declares it as dims: [ 1 ]. It is called "text", or "image", whose elements are the image file in base64. The
+//     dialogue has one element, the list of its messages in JSON; "aspects" and the like are parameters.
+//   - Of the outputs those with the names below are read, or else, where there is just one thing to say, the first. Shapes are
+//     not looked at: n elements in row-major order, flat or nested, have to be there for n items.
+//
+// The operations, the parameters beside "operation", and the outputs (BYTES unless said otherwise):
+//
+//	translate         target, source, format, formality, context, glossary       translation; source (optional: language codes)
+//	text.classify     labels, examples                                           label and confidence (FP32); or scores (FP32, n × labels)
+//	text.sentiment    labels, aspects                                            as text.classify; the labels are positive, neutral, negative
+//	text.language     -                                                          label and confidence; or scores with labels
+//	text.summarise    sentences, characters, language                            summary
+//	text.keywords     top                                                        json: a list of {"text", "score"} for each item
+//	text.entities     types                                                      json: a list of {"text", "type"} for each item
+//	text.generate     max_tokens, temperature                                    text
+//	text.dialogue     max_tokens, temperature                                    text
+//	vision.classify   labels, top                                                label and confidence; or scores (FP32, n × labels)
+//	vision.detect     labels, threshold                                          boxes (FP32, m × 4: x, y, width, height as parts of the picture's), label (m), confidence (FP32, m)
+//	vision.ocr        language                                                   text
+//
+// The names of scores are the labels that were asked for, or an output "labels", or a parameter "labels" of the answer: a JSON
+// list in a string.
+//
+// Invariants: Encode and Decode are functions of their arguments alone; an answer of Decode is one of the operation, or an
+// error: labels are among those asked for, as many answers as questions, numbers in their range.
+package task
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// Call is a call of a contract. Decode gets the same Call as Encode.
+type Call struct {
+	Operation string // the route's name: "text.classify"
+	Type      string // Content-Type of Body; a multipart form is read as an object with the same fields, "" as JSON
+	Body      []byte // the contract's request
+	Model     string // the upstream's name of the model
+	Units     int64  // what the call was measured at, in its route's unit: told in answers that have such a field; 0 if unknown
+}
+
+// Protocol is how an upstream is spoken to.
+type Protocol string
+
+// The protocols.
+const (
+	Chat   Protocol = "chat"   // OpenAI chat completions
+	KServe Protocol = "kserve" // open inference protocol v2
+	Flask  Protocol = "flask"  // POST /translate {text, sourceLanguage, targetLanguage}
+)
+
+// operation is a call that has been read and checked, and knows what its answer must look like.
+type operation interface {
+	// ask tells a chat model what to do.
+	ask(p *prompt)
+	// hear reads what a chat model answered: its text.
+	hear(text string) (any, error)
+	// infer gives the inputs and parameters of an inference.
+	infer() ([]tensor, map[string]any)
+	// inferred reads the outputs of an inference.
+	inferred(o *outputs) (any, error)
+}
+
+// operations are the names of what can be asked of a larger model, each with its reader. Similarity and embeddings are
+// not here: a chat model would invent the numbers.
+func operations() map[string]func(*Call) (operation, error) {
+	return map[string]func(*Call) (operation, error){
+		"translate":                 readTranslate, // the route's name without its family
+		"translate.text":            readTranslate,
+		"translate.plain":           readPlain,
+		"translate.libre.translate": readLibre,
+		"translate.deepl.translate": readDeepL,
+		"text.classify":             readClassify,
+		"text.sentiment":            readSentiment,
+		"text.summarise":            readSummarise,
+		"text.keywords":             readKeywords,
+		"text.entities":             readEntities,
+		"text.language":             readLanguage,
+		"text.generate":             readGenerate,
+		"text.dialogue":             readDialogue,
+		"vision.classify":           readVisionClassify,
+		"vision.detect":             readDetect,
+		"vision.ocr":                readOCR,
+	}
+}
+
+// Supports reports whether the operation can be served over the protocol. No answer is streamed, text.generate and
+// text.dialogue with stream neither: such a request is refused by Encode, and belongs to an upstream that speaks the
+// contract.
+func Supports(p Protocol, operation string) bool {
+	switch p {
+	case Chat, KServe:
+		return operations()[operation] != nil
+	case Flask:
+		return operations()[operation] != nil && strings.HasPrefix(operation, "translate")
+	}
+	return false
+}
+
+// Encode makes the upstream's request: a JSON body to be POSTed to path, which goes below the upstream's base URL. An
+// error is a *problem.Error: the caller's fault, or NotFound for what Supports denies.
+func Encode(p Protocol, c *Call) (path string, body []byte, err error) {
+	op, err := read(p, c)
+	if err != nil {
+		return "", nil, err
+	}
+	switch p {
+	case Flask:
+		body, err = askFlask(op)
+		return "/translate", body, err
+	case KServe:
+		in, params := op.infer()
+		params["operation"] = c.Operation
+		return inferPath(c.Model), marshal(inference{params, in}), nil
+	default:
+		r, err := chat(c.Model, op)
+		return "/chat/completions", r, err
+	}
+}
+
+// Decode makes the contract's answer from the body of the upstream's successful answer. usage has the tokens that the
+// upstream reported, by the names it gave them; it is for information, and given with some errors too. The error is a
+// *problem.Error of kind Upstream where the answer cannot be used: another target may do better.
+func Decode(p Protocol, c *Call, answer []byte) (body []byte, usage map[string]int64, err error) {
+	op, err := read(p, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(answer) > maxAnswer || !utf8.Valid(answer) {
+		return nil, nil, unusable("too long, or no UTF-8")
+	}
+	var v any
+	switch p {
+	case Flask:
+		v, err = hearFlask(op, answer)
+	case KServe:
+		var o *outputs
+		if o, err = readOutputs(answer); err == nil {
+			v, err = op.inferred(o)
+		}
+	default:
+		v, usage, err = hearChat(op, answer)
+	}
+	if err != nil {
+		var known *problem.Error
+		if !errors.As(err, &known) {
+			err = unusable(err.Error())
+		}
+		return nil, usage, err
+	}
+	return marshal(stamped{v, c.Model}), usage, nil
+}
+
+// read reads the call for the protocol.
+func read(p Protocol, c *Call) (operation, error) {
+	if !Supports(p, c.Operation) {
+		return nil, problem.New(problem.NotFound, "llm.task_unsupported", "%s cannot be served by the model behind this product; choose another model", c.Operation)
+	}
+	return operations()[c.Operation](c)
+}
+
+// stamped is an answer with the names of engine and model.
+type stamped struct {
+	answer any // a struct
+	model  string
+}
+
+// MarshalJSON writes the fields of the answer and then engine and model.
+func (s stamped) MarshalJSON() ([]byte, error) {
+	b := bytes.TrimSuffix(marshal(s.answer), []byte("}"))
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	b = append(b, `"engine":"upstream","model":`...)
+	return append(append(b, marshal(s.model)...), '}'), nil
+}
+
+// chat is the request for a chat model.
+func chat(model string, op operation) ([]byte, error) {
+	var p prompt
+	op.ask(&p)
+	if p.least > maxWritten {
+		return nil, tooLong(maxWritten)
+	}
+	key := p.key()
+	r := &chatRequest{Model: model, Temperature: p.temperature, MaxTokens: p.maxTokens(), TopP: p.topP, Stop: p.stop}
+	if p.shape != "" {
+		r.Format = &chatFormat{"json_object"}
+	}
+	if system := p.system(key); system != "" {
+		r.Messages = append(r.Messages, chatMessage{"system", system})
+	}
+	for _, t := range p.turns {
+		r.Messages = append(r.Messages, chatMessage{t.Role, t.Content})
+	}
+	switch text := p.user(key); {
+	case len(p.images) > 0:
+		parts := []chatPart{}
+		if text != "" {
+			parts = append(parts, chatPart{Type: "text", Text: text})
+		}
+		for _, url := range p.images {
+			parts = append(parts, chatPart{Type: "image_url", Image: &chatImage{url}})
+		}
+		r.Messages = append(r.Messages, chatMessage{"user", parts})
+	case text != "":
+		r.Messages = append(r.Messages, chatMessage{"user", text})
+	}
+	return marshal(r), nil
+}
+
+// hearChat reads a chat completion. The mark of the fences has no place in an answer.
+func hearChat(op operation, answer []byte) (v any, usage map[string]int64, err error) {
+	text, usage, err := chatText(answer)
+	if err != nil && !(errors.Is(err, errCut) && mayBeCut(op)) {
+		return nil, usage, err
+	}
+	var p prompt
+	op.ask(&p)
+	if len(p.blocks) > 0 && strings.Contains(text, p.key()) {
+		return nil, usage, errors.New("the answer has the marks of the prompt")
+	}
+	v, err = op.hear(text)
+	return v, usage, err
+}
+
+// oneOf reports whether a word is on the list; "" is what was not given.
+func oneOf(word string, list ...string) bool { return word == "" || slices.Contains(list, word) }
+
+// invalid is a caller's fault in a field.
+func invalid(field, why string) error {
+	return problem.New(problem.Invalid, "llm.task_field", "%q: %s", field, why).WithField(field, "%s", why)
+}
+
+func (c *Call) multipart() bool {
+	return len(c.Type) >= 10 && strings.EqualFold(c.Type[:10], "multipart/")
+}
+
+// body reads the call's body into v.
+func (c *Call) body(v any) error {
+	data := c.Body
+	if c.multipart() {
+		var err error
+		if data, err = formJSON(c.Type, c.Body); err != nil {
+			return err
+		}
+	}
+	if !utf8.Valid(data) {
+		return problem.New(problem.Invalid, "llm.task_body", "the request body is not a valid JSON object")
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		var t *json.UnmarshalTypeError
+		if errors.As(err, &t) && t.Field != "" {
+			return invalid(t.Field, "has the wrong type")
+		}
+		return problem.New(problem.Invalid, "llm.task_body", "the request body is not a valid JSON object").Because(err)
+	}
+	return nil
+}
