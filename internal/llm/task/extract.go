@@ -188,7 +188,7 @@ func (o *keywords) infer() ([]tensor, map[string]any) {
 }
 
 func (o *keywords) inferred(out *outputs) (any, error) {
-	lists, err := itemsOfTensor(out, len(o.all), func(i int, v *[]keyword) (err error) {
+	lists, err := itemsOfTensor(out, "json", len(o.all), func(i int, v *[]keyword) (err error) {
 		*v, err = o.fits(i, *v)
 		return err
 	})
@@ -304,7 +304,7 @@ func (o *entities) infer() ([]tensor, map[string]any) {
 }
 
 func (o *entities) inferred(out *outputs) (any, error) {
-	lists, err := itemsOfTensor(out, len(o.all), func(i int, v *[]entity) (err error) {
+	lists, err := itemsOfTensor(out, "json", len(o.all), func(i int, v *[]entity) (err error) {
 		*v, err = o.locate(i, *v)
 		return err
 	})

@@ -63,7 +63,7 @@ var golden = []struct {
 		`{"items":[{"n":1,"label":"x","confidence":1},{"n":2,"label":"y"}]}`, inferred("label", `["x","y"]`, "confidence", "[0.5,0.75]")},
 	{"sentiment", "text.sentiment", `{"text":"Good food, slow service","aspects":["food","service"]}`,
 		`{"items":[{"n":1,"sentiment":"Mixed","score":0.1,"confidence":0.6,"aspects":[{"aspect":"food","sentiment":"positive","score":0.9,"confidence":0.9,"mentions":["Good food","nice"]},{"aspect":"service","sentiment":"negative","score":-0.5,"confidence":0.8}]}]}`,
-		inferred("scores", "[0.2,0.7,0.1]")},
+		inferred("scores", "[0.2,0.7,0.1]", "aspects", `["[{\"aspect\":\"food\",\"sentiment\":\"positive\",\"score\":1,\"confidence\":1}]"]`)},
 	{"summarise", "text.summarise", `{"text":"A first sentence. A second one. A third.","sentences":1}`,
 		`{"items":[{"n":1,"summary":"Three sentences."}]}`, inferred("summary", `["Three."]`)},
 	{"keywords", "text.keywords", `{"text":"Rust is a language without garbage collection","top":2}`,

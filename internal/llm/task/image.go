@@ -45,8 +45,7 @@ func readPicture(field, text string) (*picture, error) {
 	if len(text) > maxImageBytes/3*4+1<<16 {
 		return nil, problem.New(problem.TooLarge, "llm.task_image_size", "an image may have %d bytes and %d pixels at most; make it smaller", maxImageBytes, maxImagePixels)
 	}
-	text = strings.TrimRight(strings.NewReplacer("\r", "", "\n", "", "\t", "", " ", "", "-", "+", "_", "/").Replace(text), "=")
-	data, err := base64.RawStdEncoding.DecodeString(text)
+	data, err := decode64(text)
 	if err != nil {
 		return nil, invalid(field, "is not valid base64")
 	}
@@ -58,6 +57,12 @@ func readPicture(field, text string) (*picture, error) {
 		return nil, problem.New(problem.TooLarge, "llm.task_image_size", "an image may have %d bytes and %d pixels at most; make it smaller", maxImageBytes, maxImagePixels)
 	}
 	return &picture{base64.StdEncoding.EncodeToString(data), mime, c.Width, c.Height}, nil
+}
+
+// decode64 reads base64 of either alphabet, padded or not, with white space.
+func decode64(text string) ([]byte, error) {
+	text = strings.NewReplacer("\r", "", "\n", "", "\t", "", " ", "", "-", "+", "_", "/").Replace(text)
+	return base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 }
 
 // header reads what kind of file it is, and the size of its picture.

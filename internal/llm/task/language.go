@@ -166,8 +166,8 @@ func items[T any](text string, n int, check func(i int, v *T) error) (all []T, e
 }
 
 // itemsOfTensor does the same with an output of JSON texts.
-func itemsOfTensor[T any](o *outputs, n int, check func(i int, v *T) error) ([]T, error) {
-	list, err := o.texts(n, "json")
+func itemsOfTensor[T any](o *outputs, name string, n int, check func(i int, v *T) error) ([]T, error) {
+	list, err := o.texts(n, name)
 	if err != nil {
 		return nil, err
 	}

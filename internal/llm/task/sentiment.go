@@ -2,6 +2,7 @@ package task
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -135,7 +136,14 @@ func (o *sentiment) fits(i int, list []aspectMood) ([]aspectMood, error) {
 }
 
 func (o *sentiment) infer() ([]tensor, map[string]any) {
-	return column("text", o.all), map[string]any{"labels": string(marshal(moods()[:3]))}
+	params := map[string]any{"labels": string(marshal(moods()[:3]))}
+	switch {
+	case len(o.Aspects.names) > 0:
+		params["aspects"] = string(marshal(o.Aspects.names))
+	case o.Aspects.wanted:
+		params["aspects"] = true
+	}
+	return column("text", o.all), params
 }
 
 // inferred reads labels or scores; the score of a text is what speaks for positive less what speaks for negative.
@@ -155,10 +163,20 @@ func (o *sentiment) inferred(out *outputs) (any, error) {
 				all[i].Score -= l.Confidence
 			}
 		}
-		all[i].Score = round(all[i].Score)
-		if o.Aspects.wanted {
-			all[i].Aspects = []aspectMood{}
-		}
+		all[i].Score = round(min(max(all[i].Score, -1), 1))
+	}
+	if !o.Aspects.wanted {
+		return o.result(all), nil
+	}
+	if _, ok := out.named("aspects"); !ok {
+		return nil, errors.New("no output aspects")
+	}
+	_, err = itemsOfTensor(out, "aspects", len(o.all), func(i int, v *[]aspectMood) (err error) {
+		all[i].Aspects, err = o.fits(i, *v)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return o.result(all), nil
 }
