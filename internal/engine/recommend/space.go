@@ -1,0 +1,359 @@
+package recommend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+type spaceKey struct{ owner, name string }
+
+// space is a loaded data set. Queries hold mu for reading; what is read from the database is applied by one at a
+// time, with mu for writing.
+type space struct {
+	key  spaceKey
+	id   int64
+	used atomic.Int64 // when last asked, Unix seconds
+
+	ready chan struct{} // closed when loading has ended
+	err   error         // why it failed
+
+	sync   sync.Mutex // who reads changes
+	polled time.Time  // when changes were last read; guarded by sync
+	gone   atomic.Bool
+
+	mu    sync.RWMutex
+	m     *model
+	tests []experiment // the running ones
+
+	fitting atomic.Bool  // waits for training, or is in it
+	rest    atomic.Int64 // no training before; Unix nanoseconds
+}
+
+// loadTime bounds the loading of a space.
+const loadTime = 2 * time.Minute
+
+// open gives the space, loaded. Who comes while it is loading waits; loading goes on when he leaves.
+func (e *Engine) open(ctx context.Context, owner, name string) (*space, error) {
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	key := spaceKey{owner, name}
+	e.mu.Lock()
+	s := e.spaces[key]
+	if s == nil {
+		s = &space{key: key, ready: make(chan struct{})}
+		e.spaces[key] = s
+		e.wg.Go(func() { e.loadSpace(s) })
+	}
+	e.mu.Unlock()
+	s.used.Store(e.clock.Now().Unix())
+	select {
+	case <-s.ready:
+		return s, s.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// loaded is the space if it is in memory and its loading has ended well.
+func (e *Engine) loaded(owner, name string) *space {
+	e.mu.Lock()
+	s := e.spaces[spaceKey{owner, name}]
+	e.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	<-s.ready
+	if s.err != nil {
+		return nil
+	}
+	return s
+}
+
+// drop forgets a space's model.
+func (e *Engine) drop(owner, name string) {
+	e.mu.Lock()
+	s := e.spaces[spaceKey{owner, name}]
+	delete(e.spaces, spaceKey{owner, name})
+	e.mu.Unlock()
+	if s != nil {
+		s.gone.Store(true)
+	}
+}
+
+// forget drops s, unless another has taken its place.
+func (e *Engine) forget(s *space) {
+	s.gone.Store(true)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.spaces[s.key] == s {
+		delete(e.spaces, s.key)
+	}
+}
+
+func (e *Engine) loadSpace(s *space) {
+	defer close(s.ready)
+	ctx, cancel := context.WithTimeout(e.ctx, loadTime)
+	defer cancel()
+	select {
+	case e.load <- struct{}{}:
+		defer func() { <-e.load }()
+	case <-ctx.Done():
+		s.err = busy()
+		e.forget(s)
+		return
+	}
+	var m *model
+	var tests []experiment
+	now := e.now()
+	err := e.db.View(ctx, func(tx *db.Tx) error {
+		r, err := readSpace(tx, s.key.owner, s.key.name, "")
+		if err != nil {
+			return err
+		}
+		c, err := storedConfig(r.config)
+		if err != nil {
+			return err
+		}
+		s.id = r.id
+		m = newModel(c, now)
+		if tests, err = readExperiments(tx, r.id, true); err != nil {
+			return err
+		}
+		return readChanges(tx, r, m, -1)
+	})
+	if err != nil {
+		s.err = err
+		e.forget(s)
+		return
+	}
+	m.setNorms()
+	s.m, s.tests, s.polled = m, tests, e.clock.Now()
+	e.wantFit(s)
+	e.shed(s)
+}
+
+func busy() error {
+	return problem.New(problem.Unavailable, "recommend.loading", "the data set is being loaded; try again shortly").After(2 * time.Second)
+}
+
+// storedConfig reads a configuration that was checked when it was stored.
+func storedConfig(config string) (*Config, error) {
+	var c Config
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
+		return nil, fmt.Errorf("recommend: stored configuration: %w", err)
+	}
+	c.complete()
+	return &c, nil
+}
+
+func (e *Engine) now() uint32 { return uint32(e.clock.Now().Unix()) }
+
+// refresh brings the model of a space, if it is loaded, up to what is in the database.
+func (e *Engine) refresh(ctx context.Context, owner, name string) error {
+	s := e.loaded(owner, name)
+	if s == nil {
+		return nil
+	}
+	return e.catchUp(ctx, s)
+}
+
+// catchUp reads and applies what has changed since the model's sequence: this node's writes and others' alike.
+func (e *Engine) catchUp(ctx context.Context, s *space) error {
+	s.sync.Lock()
+	defer s.sync.Unlock()
+	if s.gone.Load() {
+		return nil
+	}
+	if e.clock.Now().Sub(s.polled) > goneAfter/2 { // word of deleted users may be lost
+		e.forget(s)
+		return nil
+	}
+	stale := false
+	err := e.db.View(ctx, func(tx *db.Tx) error {
+		r, err := readSpace(tx, s.key.owner, s.key.name, "")
+		if err != nil {
+			return err
+		}
+		if r.id != s.id {
+			return noSpace(s.key.name)
+		}
+		if r.seq == s.m.seq {
+			return nil
+		}
+		c, err := storedConfig(r.config)
+		if err != nil {
+			return err
+		}
+		tests, err := readExperiments(tx, r.id, true)
+		if err != nil {
+			return err
+		}
+		if text(c) != text(s.m.cfg) && !sameShape(c, s.m.cfg) {
+			stale = true // what was counted under the old configuration does not serve
+			return nil
+		}
+		return s.apply(tx, r, c, tests, e.now())
+	})
+	if err == nil {
+		s.polled = e.clock.Now()
+		e.wantFit(s)
+	}
+	if stale || err != nil { // a model that was half brought up to date is not used
+		e.forget(s)
+	}
+	if problem.Is(err, problem.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// apply reads first and then changes the model, so that queries wait only for the change.
+func (s *space) apply(tx *db.Tx, r *spaceRow, c *Config, tests []experiment, now uint32) error {
+	d, err := readDelta(tx, r, s.m.seq)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.m.cfg, s.tests = c, tests
+	s.m.renew(now)
+	d.apply(s.m)
+	return nil
+}
+
+// sameShape says that two configurations count alike: the model serves both.
+func sameShape(a, b *Config) bool {
+	return a.InterestDays == b.InterestDays && a.PopularDays == b.PopularDays && a.TrendHours == b.TrendHours &&
+		a.Similarity == b.Similarity && text(a.SegmentBy) == text(b.SegmentBy) && a.kindWeights == b.kindWeights
+}
+
+// poller looks for other nodes' changes, writes exposures, and drops what is not used.
+func (e *Engine) poller() {
+	t := time.NewTicker(e.every)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-t.C:
+			if err := e.poll(e.ctx); err != nil && e.ctx.Err() == nil {
+				e.log.Warn("recommend: reading changes", "error", err)
+			}
+		}
+	}
+}
+
+// poll is one round of the poller.
+func (e *Engine) poll(ctx context.Context) error {
+	all := e.all()
+	ids := make([]int64, 0, len(all))
+	for _, s := range all {
+		ids = append(ids, s.id)
+	}
+	errs := []error{e.flush(ctx)}
+	if len(ids) > 0 {
+		seqs, err := e.sequences(ctx, ids)
+		errs = append(errs, err)
+		for _, s := range all {
+			if seq, ok := seqs[s.id]; err == nil && (!ok || seq != s.sequence()) {
+				errs = append(errs, e.catchUp(ctx, s))
+			} else if err == nil {
+				s.sync.Lock()
+				s.polled = e.clock.Now()
+				s.sync.Unlock()
+				e.wantFit(s)
+			}
+		}
+	}
+	e.shed(nil)
+	return errors.Join(errs...)
+}
+
+func (s *space) sequence() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.m.seq
+}
+
+// all lists the loaded spaces.
+func (e *Engine) all() []*space {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []*space
+	for _, s := range e.spaces {
+		select {
+		case <-s.ready:
+			if s.err == nil {
+				out = append(out, s)
+			}
+		default:
+		}
+	}
+	return out
+}
+
+func (e *Engine) sequences(ctx context.Context, ids []int64) (map[int64]int64, error) {
+	out := make(map[int64]int64, len(ids))
+	err := e.db.View(ctx, func(tx *db.Tx) error {
+		clear(out)
+		rows, err := tx.Query(`SELECT id, seq FROM recommend_space WHERE id`+tx.Dialect().In("$1"), ids)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id, seq int64
+			if err := rows.Scan(&id, &seq); err != nil {
+				return err
+			}
+			out[id] = seq
+		}
+		return rows.Err()
+	})
+	return out, err
+}
+
+// shed drops models that have not been used for long, and the least recently used ones while all take too much memory.
+// keep, which has just been loaded and nobody has yet, stays.
+func (e *Engine) shed(keep *space) {
+	now := e.clock.Now()
+	all := e.all()
+	total, least := int64(0), 1 // the last one stays
+	if keep != nil {
+		total, least = keep.m.size(), 0
+	}
+	size := make(map[*space]int64, len(all))
+	for _, s := range all {
+		if s == keep {
+			continue
+		}
+		if now.Sub(time.Unix(s.used.Load(), 0)) > e.idle {
+			e.forget(s)
+			continue
+		}
+		s.mu.RLock()
+		size[s] = s.m.size()
+		s.mu.RUnlock()
+		total += size[s]
+	}
+	for total > e.memory && len(size) > least {
+		var oldest *space
+		for s := range size {
+			if oldest == nil || s.used.Load() < oldest.used.Load() {
+				oldest = s
+			}
+		}
+		total -= size[oldest]
+		delete(size, oldest)
+		e.forget(oldest)
+	}
+}
