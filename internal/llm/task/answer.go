@@ -102,11 +102,17 @@ func counts(raw map[string]json.RawMessage) map[string]int64 {
 }
 
 // maxTries is how many places of an answer are tried as the beginning of its JSON.
-const maxTries = 64
+const maxTries = 32
+
+// maxText bounds the text of an answer, well above what [tokensMost] tokens can be.
+const maxText = 1 << 20
 
 // findJSON gives each JSON object or list in the text to accept, in order, until one is accepted: models put words and
 // code fences around it, and some show an example first.
 func findJSON(text string, accept func(value []byte) error) error {
+	if len(text) > maxText {
+		return unusable("an answer longer than its limit of tokens")
+	}
 	fault := errors.New("no JSON in the answer")
 	b := []byte(text)
 	for tries := 0; tries < maxTries; tries++ {

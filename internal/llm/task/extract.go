@@ -1,7 +1,9 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -111,8 +113,9 @@ const maxFound = 2000
 
 // keyword is a word or a phrase of a text.
 type keyword struct {
-	Text  string  `json:"text"`
-	Score float64 `json:"score"`
+	Text  string  `json:"keyword"`
+	Score float64 `json:"score"` // the first has 1
+	Count int     `json:"count"`
 }
 
 // keywords is text.keywords.
@@ -139,7 +142,7 @@ func (o *keywords) ask(p *prompt) {
 	p.say(fmt.Sprintf("You find the keywords of texts: at most %d words or short phrases of each that tell best what it is about, exactly as they stand in the text, "+
 		"the most important first, each with its importance from 0 to 1.", o.Top))
 	o.texts.ask(p)
-	p.shape = `{"items":[{"n":1,"keywords":[{"text":"…","score":0.9}]}]}`
+	p.shape = `{"items":[{"n":1,"keywords":[{"keyword":"…","score":0.9}]}]}`
 	p.size = len(o.all) * o.Top * 20
 }
 
@@ -161,24 +164,32 @@ func (o *keywords) hear(text string) (any, error) {
 	return o.result(lists), nil
 }
 
-// fits leaves out what does not stand in the text; keywords that a model made up are worse than fewer.
+// fits puts keywords in order and leaves out what does not stand in the text: keywords that a model made up are worse
+// than fewer.
 func (o *keywords) fits(i int, list []keyword) ([]keyword, error) {
-	text := strings.ToLower(o.all[i])
 	if len(list) > maxFound {
 		return nil, fmt.Errorf("%d keywords", len(list))
 	}
+	text := strings.ToLower(o.all[i])
 	kept := []keyword{}
 	for _, k := range list {
 		k.Text = strings.TrimSpace(k.Text)
 		if !(k.Score >= 0 && k.Score <= 1) {
 			return nil, fmt.Errorf("a score of %v", k.Score)
 		}
-		if k.Text != "" && strings.Contains(text, strings.ToLower(k.Text)) && len(kept) < o.Top {
+		if k.Text != "" {
+			k.Count = strings.Count(text, strings.ToLower(k.Text))
+		}
+		if k.Count > 0 && len(kept) < o.Top {
 			kept = append(kept, k)
 		}
 	}
 	if len(kept) == 0 && len(list) > 0 {
 		return nil, fmt.Errorf("none of %d keywords is in the text", len(list))
+	}
+	slices.SortStableFunc(kept, func(a, b keyword) int { return cmp.Compare(b.Score, a.Score) })
+	for j := len(kept) - 1; j >= 0 && kept[0].Score > 0; j-- {
+		kept[j].Score = round(kept[j].Score / kept[0].Score)
 	}
 	return kept, nil
 }
@@ -200,10 +211,12 @@ func (o *keywords) inferred(out *outputs) (any, error) {
 
 // entity is a name in a text.
 type entity struct {
-	Text  string `json:"text"`
-	Type  string `json:"type"`
-	Start int    `json:"start"` // code points before it
-	End   int    `json:"end"`
+	Type       string  `json:"type"`
+	Text       string  `json:"text"`
+	Start      int     `json:"start"` // code points before it
+	End        int     `json:"end"`
+	Confidence float64 `json:"confidence"`
+	Source     string  `json:"source"` // how it was found
 }
 
 // entities is text.entities.
@@ -214,7 +227,7 @@ type entities struct {
 
 // entityTypes are looked for where the caller names none.
 func entityTypes() []string {
-	return []string{"person", "organisation", "place", "date", "time", "money", "number", "email", "url", "phone", "product"}
+	return []string{"person", "organisation", "location", "name", "date", "time", "money", "percent", "quantity", "email", "url", "phone", "ip_address", "card_number", "handle"}
 }
 
 func readEntities(c *Call) (operation, error) {
@@ -239,10 +252,10 @@ func (o *entities) types() []string {
 
 func (o *entities) ask(p *prompt) {
 	p.say("You find named entities in texts. The input named types is a JSON list of the types to look for; there are no others. " +
-		"Give each entity exactly as it stands in the text, in the order of the text, as often as it occurs, with its type.")
+		"Give each entity exactly as it stands in the text, in the order of the text, as often as it occurs, with its type and how sure you are of it, from 0 to 1.")
 	p.list("types", o.types())
 	o.texts.ask(p)
-	p.shape = `{"items":[{"n":1,"entities":[{"text":"…","type":"one of the types"}]}]}`
+	p.shape = `{"items":[{"n":1,"entities":[{"text":"…","type":"one of the types","confidence":0.9}]}]}`
 	p.size = 4 * runes(o.all...)
 }
 
@@ -275,8 +288,8 @@ func (o *entities) locate(i int, list []entity) ([]entity, error) {
 	from := 0
 	for _, e := range list {
 		kind, ok := match(e.Type, o.types())
-		if !ok {
-			return nil, fmt.Errorf("an entity of the type %q", e.Type)
+		if !ok || !(e.Confidence >= 0 && e.Confidence <= 1) {
+			return nil, fmt.Errorf("an entity of the type %q with confidence %v", e.Type, e.Confidence)
 		}
 		at := -1
 		if e.Text != "" {
@@ -291,7 +304,7 @@ func (o *entities) locate(i int, list []entity) ([]entity, error) {
 		}
 		from = max(from, at+len(e.Text))
 		start := runes(text[:at])
-		kept = append(kept, entity{e.Text, kind, start, start + runes(e.Text)})
+		kept = append(kept, entity{kind, e.Text, start, start + runes(e.Text), e.Confidence, "model"})
 	}
 	if len(kept) == 0 && len(list) > 0 {
 		return nil, fmt.Errorf("none of %d entities is in the text", len(list))

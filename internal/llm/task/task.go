@@ -139,6 +139,9 @@ func Encode(p Protocol, c *Call) (path string, body []byte, err error) {
 	case KServe:
 		in, params := op.infer()
 		params["operation"] = c.Operation
+		if _, ok := op.(*translate); ok { // whatever the shape of the contract
+			params["operation"] = "translate"
+		}
 		return inferPath(c.Model), marshal(inference{params, in}), nil
 	default:
 		r, err := chat(c.Model, op)

@@ -118,7 +118,7 @@ func TestUnusableAnswers(t *testing.T) {
 		"no label":             text("text.classify", classify, `{"items":[{"labels":[]}]}`),
 		"a confidence of 90":   text("text.classify", classify, `{"items":[{"label":"x","confidence":90}]}`),
 		"no code":              text("text.language", `{"text":"a"}`, `{"items":[{"label":"German","confidence":1}]}`),
-		"no keyword found":     text("text.keywords", `{"text":"apple pie"}`, `{"items":[{"keywords":[{"text":"pear","score":1}]}]}`),
+		"no keyword found":     text("text.keywords", `{"text":"apple pie"}`, `{"items":[{"keywords":[{"keyword":"pear","score":1}]}]}`),
 		"an unknown entity":    text("text.entities", `{"text":"Ann"}`, `{"items":[{"entities":[{"text":"Ann","type":"robot"}]}]}`),
 		"a mood of 7":          text("text.sentiment", `{"text":"Ann"}`, `{"items":[{"sentiment":"positive","score":7,"confidence":1}]}`),
 		"no summary":           text("text.summarise", `{"text":"Ann"}`, `{"items":[{"summary":" "}]}`),
