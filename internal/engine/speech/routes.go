@@ -1,0 +1,51 @@
+package speech
+
+import (
+	"context"
+	_ "embed"
+	"net/http"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+)
+
+type operation struct {
+	route engine.Route
+	serve func(*Engine, context.Context, *engine.Request, engine.Writer) error // nil: a socket
+}
+
+// operations are the routes with what serves them.
+func operations() []operation {
+	op := func(name, method, path, capability, meter string, measure func(*engine.Request) (engine.Quantity, error), max int64,
+		serve func(*Engine, context.Context, *engine.Request, engine.Writer) error) operation {
+		return operation{engine.Route{Name: "audio." + name, Method: method, Pattern: "/v1/audio/" + path, Capability: capability,
+			Meter: meter, Measure: measure, MaxBody: max, Style: engine.OpenAI, Public: true}, serve}
+	}
+	const post, get = http.MethodPost, http.MethodGet
+	ops := []operation{
+		op("transcriptions", post, "transcriptions", engine.Transcribe, engine.AudioSeconds, measureForm, maxUpload, (*Engine).serveTranscription),
+		op("translations", post, "translations", engine.Transcribe, engine.AudioSeconds, measureForm, maxUpload, (*Engine).serveTranslation),
+		op("activity", post, "activity", engine.Transcribe, engine.AudioSeconds, measureSound, maxUpload, (*Engine).serveActivity),
+		op("stream", get, "stream", engine.Transcribe, engine.AudioSeconds, measureStream, 0, nil),
+		op("speech", post, "speech", engine.Speak, engine.Characters, measureSpeech, 64<<10, (*Engine).serveSpeech),
+		op("voices", get, "voices", engine.Speak, "", nil, 0, (*Engine).serveVoices),
+	}
+	for i := range ops {
+		ops[i].route.Socket = ops[i].serve == nil
+	}
+	return ops
+}
+
+// Routes are the operations of this engine.
+func Routes() []engine.Route {
+	var all []engine.Route
+	for _, o := range operations() {
+		all = append(all, o.route)
+	}
+	return all
+}
+
+//go:embed contract.json
+var contract []byte
+
+// Contract is the OpenAPI 3.1 document of [Routes].
+func Contract() []byte { return contract }

@@ -1,0 +1,316 @@
+package speech
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"mime/multipart"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/onnx"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// enginesDir is the engines directory; without one the test fails where it must not be missing, and is else left out.
+func enginesDir(t testing.TB) engine.Dir {
+	t.Helper()
+	dir := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
+	if dir.Path("models", "silero_vad_v5.onnx") == "" {
+		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
+			t.Fatal("TOLLGATE_ENGINES names no engines directory with the models of speech")
+		}
+		t.Skip("no engines directory")
+	}
+	return dir
+}
+
+// whole is an engine with everything installed.
+func whole(t testing.TB) *Engine {
+	t.Helper()
+	dir := enginesDir(t)
+	run := onnx.New(onnx.Options{Dir: dir})
+	e, err := New(Options{Dir: dir, ONNX: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := run.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if e.sphinx == nil || e.espeak == "" || e.flite == "" || e.ffmpeg == "" {
+		t.Fatal("the Debian packages of scripts/engines.d/speech are not installed")
+	}
+	return e
+}
+
+// bare is an engine with Go alone.
+func bare(t testing.TB) *Engine {
+	t.Helper()
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.ffmpeg, e.sox, e.espeak, e.flite, e.sphinx = "", "", "", "", nil
+	return e
+}
+
+// recorder is a Writer.
+type recorder struct {
+	header map[string]string
+	status int
+	kind   string
+	body   bytes.Buffer
+	used   engine.Quantity
+}
+
+func (r *recorder) SetHeader(name, value string) {
+	if r.header == nil {
+		r.header = map[string]string{}
+	}
+	r.header[name] = value
+}
+func (r *recorder) Start(status int, kind string) { r.status, r.kind = status, kind }
+func (r *recorder) Write(b []byte) error          { r.body.Write(b); return nil }
+func (r *recorder) Flush() error                  { return nil }
+func (r *recorder) Used(q engine.Quantity)        { r.used = q }
+
+func routeOf(t testing.TB, name string) *engine.Route {
+	t.Helper()
+	for _, r := range Routes() {
+		if r.Name == name {
+			return &r
+		}
+	}
+	t.Fatalf("no route %s", name)
+	return nil
+}
+
+// call measures and serves a request, as the gateway does, and checks that no more is used than was measured.
+func call(t testing.TB, e *Engine, name, kind string, body []byte) (*recorder, error) {
+	t.Helper()
+	r := &engine.Request{Route: routeOf(t, name), Type: kind, Body: body, Query: url.Values{}, Language: "en", Owner: "org_1"}
+	w := &recorder{}
+	var most engine.Quantity
+	if r.Route.Measure != nil {
+		var err error
+		if most, err = r.Route.Measure(r); err != nil {
+			return w, err
+		}
+	}
+	err := e.Serve(t.Context(), r, w)
+	if w.used > most {
+		t.Errorf("%s used %d, measured %d", name, w.used, most)
+	}
+	return w, err
+}
+
+// form makes a multipart body of a file and fields: name, value, ….
+func form(t testing.TB, file []byte, fields ...string) (kind string, body []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for i := 0; i < len(fields); i += 2 {
+		if err := w.WriteField(fields[i], fields[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if file != nil {
+		p, err := w.CreateFormFile("file", "a.bin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Write(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w.FormDataContentType(), b.Bytes()
+}
+
+// idOf is the id of a refusal.
+func idOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return problem.As(err).ID
+}
+
+// buzz is a voice-like sound: pulses of 120 Hz through two resonances, that swell and fade four times a second.
+func buzz(ms int) []int16 {
+	out := make([]int16, ms*rate/1000)
+	var y1, y2, z1, z2 float64
+	for i := range out {
+		x := 0.0
+		if i%(rate/120) == 0 {
+			x = 1
+		}
+		y := resonance(x, &y1, &y2, 600, 90) + 0.5*resonance(x, &z1, &z2, 1400, 120)
+		out[i] = toPCM(float32(0.4 * y * (0.6 + 0.4*math.Sin(2*math.Pi*4*float64(i)/rate))))
+	}
+	return out
+}
+
+func resonance(x float64, y1, y2 *float64, hz, width float64) float64 {
+	r := math.Exp(-math.Pi * width / rate)
+	y := x*0.3 + 2*r*math.Cos(2*math.Pi*hz/rate)**y1 - r*r**y2
+	*y2, *y1 = *y1, y
+	return y
+}
+
+// hiss is noise of a level in dBFS.
+func hiss(ms int, level float64) []int16 {
+	g := rand.New(rand.NewPCG(1, 2))
+	out := make([]int16, ms*rate/1000)
+	amp := math.Pow(10, level/20) * math.Sqrt(3)
+	for i := range out {
+		out[i] = toPCM(float32((2*g.Float64() - 1) * amp))
+	}
+	return out
+}
+
+func TestGoAlone(t *testing.T) {
+	e := bare(t)
+	wav := encodeWAV(append(append(hiss(1000, -60), buzz(1500)...), hiss(1000, -60)...), rate)
+	kind, body := form(t, wav)
+	if _, err := call(t, e, "audio.transcriptions", kind, body); idOf(err) != "engine.missing" {
+		t.Errorf("transcription: %v", err)
+	}
+	if _, err := call(t, e, "audio.speech", "application/json", []byte(`{"input":"hello","voice":"alloy","response_format":"wav"}`)); idOf(err) != "engine.missing" {
+		t.Errorf("speech: %v", err)
+	}
+	if _, err := call(t, e, "audio.voices", "", nil); idOf(err) != "engine.missing" {
+		t.Errorf("voices: %v", err)
+	}
+	w, err := call(t, e, "audio.activity", kind, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a struct {
+		Duration float64
+		Speech   float64 `json:"speech_seconds"`
+		Segments []Stretch
+		Engine   string
+	}
+	if err := json.Unmarshal(w.body.Bytes(), &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.Engine != "energy" || a.Duration != 3.5 || len(a.Segments) != 1 || math.Abs(a.Segments[0].Start-0.9) > 0.15 || math.Abs(a.Segments[0].End-2.6) > 0.2 {
+		t.Errorf("activity: %s", w.body.String())
+	}
+	if w.used != 3500 {
+		t.Errorf("used %d", w.used)
+	}
+	if _, err := call(t, e, "audio.activity", "audio/mpeg", []byte("ID3\x04\x00\x00\x00\x00\x00\x00\xff\xfb\x90\x00")); idOf(err) != "speech.no_decoder" {
+		t.Errorf("mp3: %v", err)
+	}
+}
+
+func TestBadSound(t *testing.T) {
+	e := bare(t)
+	good := encodeWAV(buzz(500), rate)
+	cut := func(n int) []byte { return good[:n] }
+	with := func(at int, b ...byte) []byte {
+		c := bytes.Clone(good)
+		copy(c[at:], b)
+		return c
+	}
+	tests := []struct {
+		name string
+		in   []byte
+		id   string
+	}{
+		{"empty", []byte{}, "speech.no_sound"},
+		{"text", []byte("hello, this is no sound"), "speech.format"},
+		{"header alone", cut(12), "speech.wav_broken"},
+		{"half a format", cut(30), "speech.wav_broken"},
+		{"no samples", encodeWAV(nil, rate), "speech.no_sound"},
+		{"truncated", cut(len(good) / 2), "speech.wav_truncated"},
+		{"0 Hz", with(24, 0, 0, 0, 0), "speech.wav_rate"},
+		{"4 GHz", with(24, 0xff, 0xff, 0xff, 0xff), "speech.wav_rate"},
+		{"no channels", with(22, 0, 0), "speech.wav_broken"},
+		{"65535 channels", with(22, 0xff, 0xff), "speech.wav_broken"},
+		{"12 bits", with(34, 12, 0), "speech.wav_format"},
+		{"unknown codec", with(20, 0x55, 0), "speech.wav_format"},
+		{"huge format chunk", with(16, 0xff, 0xff, 0xff, 0x7f), "speech.wav_broken"},
+		{"size of a writer that could not seek", with(40, 0xff, 0xff, 0xff, 0xff), ""},
+		{"size of espeak-ng", with(40, 0x00, 0xf0, 0xff, 0x7f), ""},
+		{"size beyond the file", with(40, 0xff, 0xff, 0xff, 0x00), "speech.wav_truncated"},
+		{"too long", encodeWAV(make([]int16, 31*60*8000), 8000), "speech.too_long"},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := call(t, e, "audio.activity", "audio/wav", c.in); idOf(err) != c.id {
+				t.Errorf("%v, want %s", err, c.id)
+			}
+		})
+	}
+}
+
+func TestForms(t *testing.T) {
+	e := bare(t)
+	wav := encodeWAV(buzz(300), rate)
+	tests := []struct {
+		name   string
+		file   []byte
+		fields []string
+		id     string
+	}{
+		{"no file", nil, nil, "engine.invalid"},
+		{"empty file", []byte{}, nil, "engine.invalid"},
+		{"format", wav, []string{"response_format", "xml"}, "engine.invalid"},
+		{"granularity", wav, []string{"timestamp_granularities[]", "letter"}, "engine.invalid"},
+		{"words without verbose", wav, []string{"timestamp_granularities[]", "word"}, "engine.invalid"},
+		{"stream of subtitles", wav, []string{"stream", "true", "response_format", "srt"}, "engine.invalid"},
+		{"language", wav, []string{"language", "../etc"}, "engine.invalid"},
+		{"good", wav, nil, "engine.missing"},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			kind, body := form(t, c.file, c.fields...)
+			if _, err := call(t, e, "audio.transcriptions", kind, body); idOf(err) != c.id {
+				t.Errorf("%v, want %s", err, c.id)
+			}
+		})
+	}
+	if _, err := call(t, e, "audio.transcriptions", "application/json", []byte("{}")); idOf(err) != "engine.not_multipart" {
+		t.Error(err)
+	}
+	kind, body := form(t, wav)
+	if _, err := call(t, e, "audio.translations", kind, body); idOf(err) != "engine.needs_upstream" {
+		t.Error(err)
+	}
+}
+
+func TestSpeechRequests(t *testing.T) {
+	e := bare(t)
+	tests := []struct{ name, body, id string }{
+		{"nothing", ``, "engine.empty_body"},
+		{"no input", `{"voice":"alloy"}`, "engine.invalid"},
+		{"too long", `{"input":"` + strings.Repeat("语", maxInput+1) + `"}`, "engine.invalid"},
+		{"format", `{"input":"a","response_format":"exe"}`, "engine.invalid"},
+		{"speed", `{"input":"a","speed":9}`, "engine.invalid"},
+		{"no encoder", `{"input":"a","response_format":"opus"}`, "speech.no_encoder"},
+		{"spaces", `{"input":" \u0001 ","response_format":"wav"}`, "engine.invalid"},
+		{"voice is a number", `{"input":"a","voice":7}`, "engine.not_json engine.bad_field"},
+		{"not installed", `{"input":"a"}`, "engine.missing"},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := call(t, e, "audio.speech", "application/json", []byte(c.body)); !strings.Contains(c.id, idOf(err)) || err == nil {
+				t.Errorf("%v, want %s", err, c.id)
+			}
+		})
+	}
+}

@@ -1,0 +1,405 @@
+package speech
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+)
+
+// transcription is what OpenAI's transcriptions and translations take, as far as it is of use here. prompt,
+// temperature, include and chunking_strategy are taken and have no effect.
+type transcription struct {
+	audio    []byte
+	language string
+	format   string
+	words    bool
+	segments bool
+	stream   bool
+}
+
+var transcriptFormats = []string{"json", "text", "srt", "verbose_json", "vtt"}
+
+func readTranscription(r *engine.Request) (*transcription, error) {
+	f, err := engine.ParseForm(r.Type, r.Body)
+	if err != nil {
+		return nil, err
+	}
+	t := &transcription{language: f.Value("language"), format: f.Value("response_format"), stream: f.Value("stream") == "true"}
+	if t.audio, err = oneFile(f); err != nil {
+		return nil, err
+	}
+	if t.format == "" {
+		t.format = "json"
+	}
+	for _, g := range append(f.Values["timestamp_granularities[]"], f.Values["timestamp_granularities"]...) {
+		switch g {
+		case "word":
+			t.words = true
+		case "segment":
+			t.segments = true
+		default:
+			return nil, engine.Invalid("timestamp_granularities", "must be word or segment")
+		}
+	}
+	t.segments = t.segments || !t.words
+	switch {
+	case !plainTag(t.language):
+		return nil, engine.Invalid("language", "must be a language code such as en")
+	case !slices.Contains(transcriptFormats, t.format):
+		return nil, engine.Invalid("response_format", "must be one of "+strings.Join(transcriptFormats, ", "))
+	case t.words && t.format != "verbose_json":
+		return nil, engine.Invalid("timestamp_granularities", "word times need response_format verbose_json")
+	case t.stream && t.format != "json" && t.format != "text":
+		return nil, engine.Invalid("stream", "needs response_format json or text")
+	}
+	return t, nil
+}
+
+// oneFile is the recording of a form.
+func oneFile(f *engine.Form) ([]byte, error) {
+	switch files := f.Files["file"]; {
+	case len(files) != 1:
+		return nil, engine.Invalid("file", "send one sound file as this part of the form")
+	case len(files[0].Data) == 0:
+		return nil, engine.Invalid("file", "is empty")
+	default:
+		return files[0].Data, nil
+	}
+}
+
+// measureForm measures the recording of a form.
+func measureForm(r *engine.Request) (engine.Quantity, error) {
+	f, err := engine.ParseForm(r.Type, r.Body)
+	if err != nil {
+		return 0, err
+	}
+	audio, err := oneFile(f)
+	if err != nil {
+		return 0, err
+	}
+	ms, err := plays(audio)
+	return engine.Quantity(ms), err
+}
+
+func (e *Engine) serveTranscription(ctx context.Context, r *engine.Request, w engine.Writer) error {
+	t, err := readTranscription(r)
+	if err != nil {
+		return err
+	}
+	return e.transcribe(ctx, w, t, "transcribe", nil)
+}
+
+func (e *Engine) serveTranslation(ctx context.Context, r *engine.Request, w engine.Writer) error {
+	t, err := readTranscription(r)
+	switch {
+	case err != nil:
+		return err
+	case t.stream:
+		return engine.Invalid("stream", "translations are not streamed")
+	case t.language == "" || base(t.language) != "en" && e.o.Translate == nil:
+		// What it is spoken in would be a guess, and its recognition as English nonsense.
+		return engine.NeedsUpstream("translation of speech in a language that is not given as English by the field language")
+	}
+	return e.transcribe(ctx, w, t, "translate", func(heard *Transcript) error {
+		if heard.Language == "en" {
+			return nil
+		}
+		for i := range heard.Segments {
+			s := &heard.Segments[i]
+			if s.Text, err = e.o.Translate(ctx, r.Owner, s.Text, heard.Language, "en"); err != nil {
+				return err
+			}
+			s.Words = nil // they are of another language
+		}
+		heard.finish()
+		return nil
+	})
+}
+
+// transcribe recognises and answers; change, if not nil, works on what was heard.
+func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcription, task string, change func(*Transcript) error) error {
+	if err := e.hears(t.language); err != nil {
+		return err
+	}
+	leave, err := enter(ctx, e.heavy)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	most, err := plays(t.audio)
+	if err != nil {
+		return err
+	}
+	pcm, err := e.decode(ctx, t.audio)
+	if err != nil {
+		return err
+	}
+	used := engine.Quantity(min(most, millis(len(pcm))))
+	if t.stream {
+		return e.streamTranscript(ctx, w, pcm, used)
+	}
+	heard, err := e.recognise(ctx, pcm, nil)
+	if err == nil && change != nil {
+		err = change(heard)
+	}
+	if err != nil {
+		return err
+	}
+	w.Used(used)
+	return t.answer(w, heard, task)
+}
+
+// label tells in headers what made an answer that is no JSON.
+func label(w engine.Writer, name, model string) {
+	w.SetHeader("X-Engine", name)
+	w.SetHeader("X-Model", model)
+}
+
+type usage struct {
+	Type    string `json:"type"`
+	Seconds int    `json:"seconds"`
+}
+
+func duration(s float64) usage { return usage{"duration", int(math.Ceil(s))} }
+
+// plain is the answer of response_format json, and the base of verbose_json.
+type plain struct {
+	Text       string  `json:"text"`
+	Usage      usage   `json:"usage"`
+	Engine     string  `json:"engine"`
+	Model      string  `json:"model"`
+	Quality    string  `json:"quality"`
+	Confidence float64 `json:"confidence"`
+}
+
+type verbose struct {
+	Task     string  `json:"task"`
+	Language string  `json:"language"`
+	Duration float64 `json:"duration"`
+	plain
+	Segments []verboseSegment `json:"segments,omitempty"`
+	Words    []Word           `json:"words,omitempty"`
+}
+
+// verboseSegment has OpenAI's fields; those that describe how Whisper decodes are constant.
+type verboseSegment struct {
+	ID               int     `json:"id"`
+	Seek             int     `json:"seek"`
+	Start            float64 `json:"start"`
+	End              float64 `json:"end"`
+	Text             string  `json:"text"`
+	Tokens           []int   `json:"tokens"`
+	Temperature      float64 `json:"temperature"`
+	AvgLogprob       float64 `json:"avg_logprob"`
+	CompressionRatio float64 `json:"compression_ratio"`
+	NoSpeechProb     float64 `json:"no_speech_prob"`
+	Confidence       float64 `json:"confidence"`
+}
+
+func (t *transcription) answer(w engine.Writer, h *Transcript, task string) error {
+	label(w, h.Engine, h.Model)
+	w.SetHeader("X-Quality", h.Quality)
+	p := plain{h.Text, duration(h.Seconds), h.Engine, h.Model, h.Quality, h.Confidence}
+	switch t.format {
+	case "json":
+		return engine.WriteJSON(w, 200, p)
+	case "verbose_json":
+		return engine.WriteJSON(w, 200, t.verbose(p, h, task))
+	case "srt":
+		return text(w, "application/x-subrip", subtitles(h.Segments, ",", true))
+	case "vtt":
+		return text(w, "text/vtt; charset=utf-8", "WEBVTT\n\n"+subtitles(h.Segments, ".", false))
+	}
+	return text(w, "text/plain; charset=utf-8", h.Text+"\n")
+}
+
+func text(w engine.Writer, contentType, s string) error {
+	w.Start(200, contentType)
+	return w.Write([]byte(s))
+}
+
+func (t *transcription) verbose(p plain, h *Transcript, task string) verbose {
+	v := verbose{Task: task, Language: "english", Duration: thousandths(h.Seconds), plain: p}
+	for i, s := range h.Segments {
+		if t.segments {
+			v.Segments = append(v.Segments, verboseSegment{ID: i, Start: s.Start, End: s.End, Text: s.Text, Tokens: []int{},
+				AvgLogprob: meanLog(s.Words), CompressionRatio: 1, Confidence: s.Confidence})
+		}
+		if t.words {
+			v.Words = append(v.Words, s.Words...)
+		}
+	}
+	return v
+}
+
+// meanLog is the mean of the natural logarithms of the words' probabilities.
+func meanLog(words []Word) float64 {
+	if len(words) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, w := range words {
+		sum += math.Log(max(w.Confidence, 1e-4))
+	}
+	return thousandths(sum / float64(len(words)))
+}
+
+// cue is one subtitle.
+type cue struct {
+	start, end float64
+	text       string
+}
+
+// A subtitle has two lines of 42 characters at most, and 7 seconds (BBC Subtitle Guidelines).
+const (
+	cueText    = 84
+	cueSeconds = 7.0
+)
+
+// cues divides a segment into subtitles.
+func (s Segment) cues() []cue {
+	if len(s.Words) == 0 {
+		return []cue{{s.Start, s.End, s.Text}}
+	}
+	var all []cue
+	var c *cue
+	for _, w := range s.Words {
+		if c == nil || len(c.text)+1+len(w.Word) > cueText || w.End-c.start > cueSeconds {
+			all = append(all, cue{w.Start, w.End, w.Word})
+			c = &all[len(all)-1]
+			continue
+		}
+		c.text, c.end = c.text+" "+w.Word, w.End
+	}
+	return all
+}
+
+// subtitles is the body of an SRT or WebVTT file.
+func subtitles(all []Segment, point string, numbered bool) string {
+	var b strings.Builder
+	n := 0
+	for _, s := range all {
+		for _, c := range s.cues() {
+			if n++; numbered {
+				b.WriteString(strconv.Itoa(n) + "\n")
+			}
+			fmt.Fprintf(&b, "%s --> %s\n%s\n\n", stamp(c.start, point), stamp(c.end, point), strings.ReplaceAll(c.text, "-->", "→"))
+		}
+	}
+	return b.String()
+}
+
+func stamp(s float64, point string) string {
+	ms := int64(math.Round(s * 1000))
+	return fmt.Sprintf("%02d:%02d:%02d%s%03d", ms/3600000, ms/60000%60, ms/1000%60, point, ms%1000)
+}
+
+// streamTranscript answers with OpenAI's events, one delta for each segment as it is recognised. Whoever leaves in
+// the middle is charged up to the last segment sent.
+func (e *Engine) streamTranscript(ctx context.Context, w engine.Writer, pcm []int16, most engine.Quantity) error {
+	label(w, "pocketsphinx", sphinxModel)
+	w.SetHeader("X-Quality", demo)
+	w.Start(200, "text/event-stream")
+	sent := false
+	h, err := e.recognise(ctx, pcm, func(s Segment) error {
+		delta := s.Text
+		if sent {
+			delta = " " + delta
+		}
+		sent = true
+		w.Used(min(most, engine.Quantity(math.Ceil(s.End*1000))))
+		return event(w, map[string]any{"type": "transcript.text.delta", "delta": delta, "start": s.Start, "end": s.End})
+	})
+	if err != nil {
+		return err
+	}
+	w.Used(most)
+	return event(w, map[string]any{"type": "transcript.text.done", "text": h.Text, "usage": duration(h.Seconds),
+		"engine": h.Engine, "model": h.Model, "quality": h.Quality, "confidence": h.Confidence})
+}
+
+// event sends a server-sent event.
+func event(w engine.Writer, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := w.Write(append(append([]byte("data: "), data...), "\n\n"...)); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// measureSound measures a recording that is the whole body, or the file of a form.
+func measureSound(r *engine.Request) (engine.Quantity, error) {
+	if engine.IsMultipart(r.Type) {
+		return measureForm(r)
+	}
+	ms, err := plays(r.Body)
+	return engine.Quantity(ms), err
+}
+
+// serveActivity answers where somebody speaks.
+func (e *Engine) serveActivity(ctx context.Context, r *engine.Request, w engine.Writer) error {
+	audio, value := r.Body, r.Query.Get
+	if engine.IsMultipart(r.Type) {
+		f, err := engine.ParseForm(r.Type, r.Body)
+		if err == nil {
+			audio, err = oneFile(f)
+		}
+		if err != nil {
+			return err
+		}
+		value = f.Value
+	}
+	cut, err := readCut(value)
+	if err != nil {
+		return err
+	}
+	most, err := plays(audio)
+	if err != nil {
+		return err
+	}
+	a, err := e.Activity(ctx, audio, cut)
+	if err != nil {
+		return err
+	}
+	var speech float64
+	for _, s := range a.Speech {
+		speech += s.End - s.Start
+	}
+	w.Used(engine.Quantity(min(most, millis(a.samples))))
+	return engine.WriteJSON(w, 200, map[string]any{"object": "audio.activity", "duration": a.Seconds,
+		"speech_seconds": thousandths(speech), "segments": a.Speech, "engine": a.Engine, "model": a.Model})
+}
+
+// readCut reads how speech is to be cut out.
+func readCut(value func(string) string) (Cut, error) {
+	var c Cut
+	if s := value("threshold"); s != "" {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(v >= 0.05 && v <= 0.95) {
+			return c, engine.Invalid("threshold", "must be a number from 0.05 to 0.95")
+		}
+		c.Threshold = v
+	}
+	for _, f := range []struct {
+		name string
+		to   *int
+	}{{"min_speech_ms", &c.MinSpeech}, {"min_silence_ms", &c.MinSilence}, {"pad_ms", &c.Pad}} {
+		if s := value(f.name); s != "" {
+			v, err := strconv.Atoi(s)
+			if err != nil || v < 1 || v > 10_000 {
+				return c, engine.Invalid(f.name, "must be milliseconds from 1 to 10000")
+			}
+			*f.to = v
+		}
+	}
+	return c, nil
+}
