@@ -1,0 +1,551 @@
+package vision
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"image/draw"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+)
+
+// EvaluateOptions say what an evaluation looks at.
+type EvaluateOptions struct {
+	Engine *Engine
+	// Data is the folder of the photographs that install-engines takes from npm packages; "" for that of the
+	// engines directory.
+	Data string
+	Font string // file of a font with Chinese characters; "" leaves reading Chinese out
+	Date string // of the reports, 2006-01-02
+}
+
+// Photographs that npm packages carry, as install-engines names them.
+const (
+	photoSamples = "samples.jpg"              // eight photographs in a row, and one large
+	photoMatch   = "screenshot-facematch.jpg" // 6 × 18 faces; the first row is one man
+	photoFaces   = "screenshot-facedetect.jpg"
+)
+
+// Evaluate measures what is installed. What is not is left out.
+func Evaluate(ctx context.Context, o EvaluateOptions) ([]engine.Report, error) {
+	if o.Data == "" {
+		o.Data = o.Engine.path("samples")
+	}
+	ev := &evaluation{ctx: ctx, e: o.Engine, o: o}
+	steps := []func() error{ev.classical}
+	if o.Engine.installed(fileOCRDet, fileOCRRec, fileOCRKeys) {
+		steps = append(steps, ev.paddle)
+	}
+	if tesseract() != "" {
+		steps = append(steps, ev.tesseract)
+	}
+	if o.Data != "" {
+		if o.Engine.installed(fileFaces, fileLandmarks, fileEmbed) {
+			steps = append(steps, ev.faces)
+		}
+		if o.Engine.installed(fileDetect) {
+			steps = append(steps, ev.objects)
+		}
+		if o.Engine.installed(fileSafety) {
+			steps = append(steps, ev.safety)
+		}
+	}
+	if o.Engine.installed(fileESRGAN2) {
+		steps = append(steps, ev.esrgan)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return ev.reports, nil
+}
+
+type evaluation struct {
+	ctx     context.Context
+	e       *Engine
+	o       EvaluateOptions
+	reports []engine.Report
+}
+
+func (v *evaluation) report(r engine.Report) {
+	r.Family, r.Date = "vision", v.o.Date
+	for i := range r.Figures {
+		r.Figures[i].Value = math.Round(r.Figures[i].Value*1000) / 1000
+	}
+	v.reports = append(v.reports, r)
+}
+
+// timed is the median of three runs, in ms, after one that loads the model.
+func timed(fn func() error) (ms float64, err error) {
+	var took []float64
+	for i := range 4 {
+		start := time.Now()
+		if err := fn(); err != nil {
+			return 0, err
+		}
+		if i > 0 {
+			took = append(took, float64(time.Since(start).Microseconds())/1000)
+		}
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}
+
+func speed(ms float64, of string) engine.Figure {
+	return engine.Figure{Name: "time of " + of, Value: ms, Unit: "ms"}
+}
+
+// classical measures what is made better on a picture whose clean state is known.
+func (v *evaluation) classical() error {
+	const w, h = 768, 512
+	clean := generated(w, h)
+	figure := func(name string, value, floor float64) engine.Figure {
+		return engine.Figure{Name: name, Value: value, Floor: floor, Unit: "dB"}
+	}
+	noisy, dots := grain(clean, 20), dotted(clean, 0.05)
+	var quiet, cleared *image.NRGBA
+	ms, err := timed(func() (err error) { quiet, _, err = denoise(v.ctx, noisy, "nlm", 0); return err })
+	if err != nil {
+		return err
+	}
+	if cleared, _, err = denoise(v.ctx, dots, "auto", 0); err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineClassical, Model: "nlm", Version: classicalVersion, Task: "noise removal", Samples: 2,
+		Data: "a generated picture of 768 × 512 with Gaussian noise of deviation 20, and with 5 % black and white dots",
+		Figures: []engine.Figure{
+			figure("PSNR with grain, before", psnr(clean, noisy, nil), 0), figure("PSNR with grain, after", psnr(clean, quiet, nil), 30),
+			figure("PSNR with dots, before", psnr(clean, dots, nil), 0), figure("PSNR with dots, after", psnr(clean, cleared, nil), 32),
+			speed(ms, "non-local means"),
+		}})
+
+	damaged, mask := scratched(clean)
+	var whole *image.NRGBA
+	if ms, err = timed(func() (err error) { whole, err = inpaint(v.ctx, damaged, mask, 5); return err }); err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineClassical, Model: "telea", Version: classicalVersion, Task: "repair", Samples: 1,
+		Data: "a generated picture of 768 × 512 with scratches of 6 pixels over an eighth of it; measured on the scratches alone",
+		Figures: []engine.Figure{
+			figure("PSNR of the scratches, before", psnr(clean, damaged, mask), 0), figure("PSNR of the scratches, after", psnr(clean, whole, mask), 20),
+			speed(ms, "one picture"),
+		}})
+
+	// Small by the mean of 2 × 2 pixels: not by the kernel that is measured.
+	small := halved(clean)
+	var large *image.NRGBA
+	if ms, err = timed(func() (err error) { large, err = resize(v.ctx, small, w, h); return err }); err != nil {
+		return err
+	}
+	soft := newPlane(w, h)
+	y := luma(clean)
+	if err := blur(v.ctx, soft, y, newPlane(w, h), gaussian(1.5)); err != nil {
+		return err
+	}
+	blurred := relight(clean, y, soft)
+	sharp, err := deblur(v.ctx, blurred, 1.5)
+	if err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineClassical, Model: "lanczos", Version: classicalVersion, Task: "enlargement and sharpening", Samples: 2,
+		Data: "a generated picture of 768 × 512, halved, and blurred by 1.5 pixels",
+		Figures: []engine.Figure{
+			figure("PSNR enlarged twice", psnr(clean, large, nil), 22), figure("PSNR blurred, before", psnr(clean, blurred, nil), 0),
+			figure("PSNR blurred, after", psnr(clean, sharp, nil), 22), speed(ms, "enlargement"),
+		}})
+	return nil
+}
+
+// halved is the mean of each 2 × 2 pixels.
+func halved(m *image.NRGBA) *image.NRGBA {
+	w, h := m.Rect.Dx()/2, m.Rect.Dy()/2
+	out := image.NewNRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			for c := range 4 {
+				i := 2*y*m.Stride + 8*x + c
+				out.Pix[y*out.Stride+4*x+c] = byte((int(m.Pix[i]) + int(m.Pix[i+4]) + int(m.Pix[i+m.Stride]) + int(m.Pix[i+m.Stride+4]) + 2) / 4)
+			}
+		}
+	}
+	return out
+}
+
+func (v *evaluation) esrgan() error {
+	clean := generated(384, 256)
+	small := halved(clean)
+	var large *image.NRGBA
+	ms, err := timed(func() (err error) { large, err = v.e.esrgan(v.ctx, small, 2); return err })
+	if err != nil {
+		return err
+	}
+	plain, err := resize(v.ctx, small, 384, 256)
+	if err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineESRGAN, Model: modelESRGAN, Version: "1.0.0", Task: "enlargement", Samples: 1,
+		Data: "a generated picture of 384 × 256, halved, and enlarged twice again",
+		Figures: []engine.Figure{
+			{Name: "PSNR", Value: psnr(clean, large, nil), Floor: 20, Unit: "dB"}, {Name: "PSNR of Lanczos", Value: psnr(clean, plain, nil), Unit: "dB"},
+			speed(ms, "192 × 128 pixels enlarged twice"),
+		}})
+	return nil
+}
+
+func (v *evaluation) photo(name string) (*image.NRGBA, error) {
+	data, err := os.ReadFile(filepath.Join(v.o.Data, name))
+	if err != nil {
+		return nil, err
+	}
+	p, err := Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return p.NRGBA, nil
+}
+
+func crop(m *image.NRGBA, r image.Rectangle) *image.NRGBA {
+	out := image.NewNRGBA(image.Rect(0, 0, r.Dx(), r.Dy()))
+	draw.Draw(out, out.Rect, m, r.Min, draw.Src)
+	return out
+}
+
+// faces measures on one picture of 108 portraits: the 18 of the first row are one man; the last three rows, 54, show
+// others.
+func (v *evaluation) faces() error {
+	sheet, err := v.photo(photoMatch)
+	if err != nil {
+		return err
+	}
+	const columns, rows = 18, 6
+	found := 0
+	var man, others [][]float32
+	for i := range columns * rows {
+		x, y := float64(i%columns)*106.67, 283+float64(i/columns)*112.7
+		tile := crop(sheet, image.Rect(int(x), int(y), int(x)+105, int(y)+108))
+		list, err := v.e.faces(v.ctx, tile, faceScore, 5)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			continue
+		}
+		found++
+		vector, err := v.e.embed(v.ctx, tile, list[0])
+		if err != nil {
+			return err
+		}
+		switch {
+		case i < columns:
+			man = append(man, vector)
+		case i >= 3*columns:
+			others = append(others, vector)
+		}
+	}
+	var same, different []float64
+	for i, a := range man {
+		for _, b := range man[i+1:] {
+			same = append(same, cosine(a, b))
+		}
+		for _, b := range others {
+			different = append(different, cosine(a, b))
+		}
+	}
+	accepted := share(same, func(s float64) bool { return s >= sameFace })
+	wrong := share(different, func(s float64) bool { return s >= sameFace })
+	portrait := crop(sheet, image.Rect(0, 283, 105, 391))
+	ms, err := timed(func() error { _, _, _, err := v.e.subject(v.ctx, portrait, ""); return err })
+	if err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineFaces, Model: modelFaces, Version: "0.0.1", Task: "face verification", Samples: len(same) + len(different),
+		Data: fmt.Sprintf("portraits in @vladmandic/human 3.3.6: %d found of 108; %d pairs of one man, %d pairs of two people", found, len(same), len(different)),
+		Figures: []engine.Figure{
+			{Name: "accuracy", Value: (accepted*float64(len(same)) + (1-wrong)*float64(len(different))) / float64(len(same)+len(different)), Floor: 0.97},
+			{Name: "same person accepted", Value: accepted, Floor: 0.93}, {Name: "two people told apart", Value: 1 - wrong, Floor: 0.98},
+			{Name: "mean score of one person", Value: mean(same)}, {Name: "mean score of two people", Value: mean(different)},
+			speed(ms, "finding and embedding one face"),
+		}, Note: fmt.Sprintf("threshold %g; small portraits, most of them dim", sameFace)})
+	group, err := v.photo(photoFaces)
+	if err != nil {
+		return err
+	}
+	portraits := 0
+	for i := range 5 {
+		list, err := v.e.faces(v.ctx, crop(group, image.Rect(6+157*i, 344, 6+157*i+152, 498)), faceScore, 5)
+		if err != nil {
+			return err
+		}
+		if len(list) == 1 {
+			portraits++
+		}
+	}
+	if ms, err = timed(func() error { _, err := v.e.faces(v.ctx, group, faceScore, 50); return err }); err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineFaces, Model: modelFaces, Version: "0.0.1", Task: "face detection", Samples: 113,
+		Data:    "113 portraits of about 105 and 152 pixels a side in @vladmandic/human 3.3.6, each with one face",
+		Figures: []engine.Figure{{Name: "recall", Value: float64(found+portraits) / 113, Floor: 0.95}, speed(ms, "a picture of 800 × 718")}})
+	return nil
+}
+
+func share(list []float64, yes func(float64) bool) float64 {
+	n := 0
+	for _, v := range list {
+		if yes(v) {
+			n++
+		}
+	}
+	return float64(n) / float64(max(len(list), 1))
+}
+
+func mean(list []float64) float64 {
+	sum := 0.0
+	for _, v := range list {
+		sum += v
+	}
+	return sum / float64(max(len(list), 1))
+}
+
+// scenes are photographs with what a person sees in them, of COCO's classes.
+func (v *evaluation) scenes() (pictures []*image.NRGBA, shows [][]string, err error) {
+	samples, err := v.photo(photoSamples)
+	if err != nil {
+		return nil, nil, err
+	}
+	faces, err := v.photo(photoFaces)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range []struct {
+		x0, y0, x1, y1 int
+		shows          string
+	}{
+		{0, 0, 158, 158, "person"}, {166, 0, 317, 158, "person,chair"},
+		{326, 0, 537, 158, "person,cup,wine glass,dining table,bowl,tie,fork,knife,chair,bottle"},
+		{545, 0, 633, 158, "person,cell phone,bottle"}, {642, 0, 789, 158, "person"}, {797, 0, 903, 158, "person,chair,potted plant"},
+		{911, 0, 1122, 158, "person,handbag,wine glass"}, {1130, 0, 1280, 158, "person,tie,handbag,chair,dining table"},
+		{0, 196, 1280, 1158, "person,handbag,wine glass,cup,tie"},
+	} {
+		pictures, shows = append(pictures, crop(samples, image.Rect(s.x0, s.y0, s.x1, s.y1))), append(shows, strings.Split(s.shows, ","))
+	}
+	for i := range 5 {
+		pictures, shows = append(pictures, crop(faces, image.Rect(8+157*i, 346, 8+157*i+148, 496))), append(shows, []string{"person", "tie"})
+	}
+	return pictures, shows, nil
+}
+
+func (v *evaluation) objects() error {
+	pictures, shows, err := v.scenes()
+	if err != nil {
+		return err
+	}
+	people, right, all := 0, 0, 0
+	first := 0
+	for i, m := range pictures {
+		list, err := v.e.detect(v.ctx, m, 0.3, 50)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(list, func(f found) bool { return f.class == 0 }) {
+			people++
+		}
+		for _, f := range list {
+			all++
+			if slices.Contains(shows[i], cocoLabels()[f.class]) {
+				right++
+			}
+		}
+		scores, err := v.e.present(v.ctx, m)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(shows[i], top(cocoLabels(), scores, 1)[0].Label) {
+			first++
+		}
+	}
+	n := float64(len(pictures))
+	ms, err := timed(func() error { _, err := v.e.detect(v.ctx, pictures[len(pictures)-1], 0.3, 50); return err })
+	if err != nil {
+		return err
+	}
+	data := "14 photographs of people in @vladmandic/human 3.3.6, labelled by eye"
+	note := "few photographs, all of people: no figure for the other classes"
+	v.report(engine.Report{Engine: engineCenterNet, Model: modelCOCO, Version: "3.3.6", Task: "object detection", Samples: len(pictures), Data: data, Note: note,
+		Figures: []engine.Figure{
+			{Name: "pictures in which a person is found", Value: float64(people) / n, Floor: 0.9},
+			{Name: "things that are there, of those found", Value: float64(right) / float64(max(all, 1)), Floor: 0.9}, speed(ms, "one picture"),
+		}})
+	v.report(engine.Report{Engine: engineCenterNet, Model: modelCOCO, Version: "3.3.6", Task: "image classification", Samples: len(pictures), Data: data, Note: note,
+		Figures: []engine.Figure{{Name: "first class is shown", Value: float64(first) / n, Floor: 0.9}, speed(ms, "one picture")}})
+	return nil
+}
+
+func (v *evaluation) safety() error {
+	pictures, _, err := v.scenes()
+	if err != nil {
+		return err
+	}
+	quiet := 0
+	for _, m := range pictures {
+		s, err := v.e.safety(v.ctx, m)
+		if err != nil {
+			return err
+		}
+		if s[1]+s[3] < 0.5 {
+			quiet++
+		}
+	}
+	ms, err := timed(func() error { _, err := v.e.safety(v.ctx, pictures[0]); return err })
+	if err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: engineSafety, Model: modelSafety, Version: "4.3.0", Task: "image safety", Samples: len(pictures),
+		Data: "14 photographs of dressed people in @vladmandic/human 3.3.6", Note: "measures false alarms alone: there are no unsafe pictures to measure on",
+		Figures: []engine.Figure{{Name: "harmless pictures not flagged", Value: float64(quiet) / float64(len(pictures)), Floor: 0.9}, speed(ms, "one picture")}})
+	return nil
+}
+
+// Texts that are set and read.
+func englishLines() []string {
+	return strings.Split(`The quick brown fox jumps over the lazy dog.
+Invoice No. 2026-1123, total: $1,234.56
+Tollgate sells API calls by the unit.
+Please reply to support@example.com before Friday.
+Opening hours: 9:00 to 17:30, closed on Sundays
+Flight CA981 departs from gate B12 at 06:45
+Keep out of reach of children.
+Battery level 87 %, signal strong`, "\n")
+}
+
+func frenchLines() []string {
+	return strings.Split(`Les élèves ont déjà mangé à la cantine.
+Où se trouve la gare, s'il vous plaît ?
+La forêt est fermée jusqu'à août prochain.
+Garçon, une bière et un café crème !`, "\n")
+}
+
+func chineseLines() []string {
+	return strings.Split(`欢迎使用开放平台的图像识别接口
+今天天气很好，我们去公园散步吧。
+请在星期五之前回复本邮件
+电池电量充足，信号良好
+本产品由人民医院提供，保质期三年
+中华人民共和国居民身份证
+南京市长江大桥于去年重新开放
+请勿将药品放在儿童可以接触的地方`, "\n")
+}
+
+// reading sets lines in several sizes and compares what is read; right is the share of characters that need no edit.
+func (v *evaluation) reading(font string, lines []string, read func(*image.NRGBA) ([]textLine, error)) (right, lineShare, ms float64, err error) {
+	f, err := typeface(font)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	edits, chars, whole, all := 0, 0, 0, 0
+	for _, size := range []float64{16, 24, 40} {
+		m, err := typeset(f, size, lines)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		got, err := read(m)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		text, _ := joined(got)
+		have := strings.Split(text, "\n")
+		for i, want := range lines {
+			line := ""
+			if i < len(have) {
+				line = have[i]
+			}
+			chars += len([]rune(want))
+			d := distance([]rune(line), []rune(want))
+			edits += min(d, len([]rune(want)))
+			if all++; d == 0 {
+				whole++
+			}
+		}
+	}
+	five, err := typeset(f, 24, lines[:min(5, len(lines))])
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	ms, err = timed(func() error { _, err := read(five); return err })
+	return 1 - float64(edits)/float64(chars), float64(whole) / float64(all), ms, err
+}
+
+// distance is Levenshtein's.
+func distance(a, b []rune) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range a {
+		before := row[0]
+		row[0] = i + 1
+		for j, y := range b {
+			next := min(row[j]+1, row[j+1]+1)
+			if x == y {
+				next = min(next, before)
+			} else {
+				next = min(next, before+1)
+			}
+			before, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}
+
+func (v *evaluation) readReport(name, model, version, language, font, fontName string, lines []string, floor float64, read func(*image.NRGBA) ([]textLine, error)) error {
+	right, whole, ms, err := v.reading(font, lines, read)
+	if err != nil {
+		return err
+	}
+	v.report(engine.Report{Engine: name, Model: model, Version: version, Task: "text recognition, " + language, Samples: 3 * len(lines),
+		Data: fmt.Sprintf("%d lines set in %s, in 16, 24 and 40 pixels", len(lines), fontName),
+		Figures: []engine.Figure{
+			{Name: "characters right", Value: right, Floor: floor}, {Name: "lines without a fault", Value: whole},
+			speed(ms, fmt.Sprintf("%d lines", min(5, len(lines)))),
+		}, Note: fmt.Sprintf("clean print, not photographs; %d processors", runtime.GOMAXPROCS(0))})
+	return nil
+}
+
+func (v *evaluation) paddle() error {
+	read := func(m *image.NRGBA) ([]textLine, error) { return v.e.readPaddle(v.ctx, m) }
+	if err := v.readReport(enginePaddle, modelPaddle, "1.4.2", "English", "", "Go Regular", englishLines(), 0.95, read); err != nil {
+		return err
+	}
+	if v.o.Font == "" {
+		return nil
+	}
+	return v.readReport(enginePaddle, modelPaddle, "1.4.2", "Chinese", v.o.Font, "Droid Sans Fallback", chineseLines(), 0.95, read)
+}
+
+func (v *evaluation) tesseract() error {
+	for _, l := range []struct {
+		name, code string
+		lines      []string
+	}{{"English", "eng", englishLines()}, {"French", "fra", frenchLines()}} {
+		installed, err := v.e.tesseractLanguages(v.ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(installed, l.code) {
+			continue
+		}
+		read := func(m *image.NRGBA) ([]textLine, error) { return v.e.readTesseract(v.ctx, m, l.code) }
+		if err := v.readReport(engineTesseract, l.code, "5", l.name, "", "Go Regular", l.lines, 0.95, read); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package vision
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+)
+
+// chineseFont is Debian's fonts-droid-fallback.
+const chineseFont = "/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf"
+
+// TestEvaluate holds the floors. With TOLLGATE_REPORT set it writes the reports to that file.
+func TestEvaluate(t *testing.T) {
+	e := neural(t, Options{})
+	o := EvaluateOptions{Engine: e, Date: "2026-11-23"}
+	if _, err := os.Stat(chineseFont); err == nil {
+		o.Font = chineseFont
+	}
+	reports, err := Evaluate(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reports {
+		for _, f := range r.Figures {
+			t.Logf("%s, %s: %s %g %s", r.Task, r.Engine, f.Name, f.Value, f.Unit)
+		}
+		for _, b := range r.Below() {
+			t.Errorf("%s, %s: %s", r.Task, r.Engine, b)
+		}
+	}
+	if len(reports) < 10 {
+		t.Errorf("%d reports", len(reports))
+	}
+	if path := os.Getenv("TOLLGATE_REPORT"); path != "" {
+		data, err := json.MarshalIndent(reports, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestClassicalFloors holds what works with Go alone.
+func TestClassicalFloors(t *testing.T) {
+	ev := &evaluation{ctx: t.Context(), e: newEngine(t, Options{})}
+	if err := ev.classical(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range ev.reports {
+		for _, b := range r.Below() {
+			t.Errorf("%s: %s", r.Task, b)
+		}
+	}
+}
