@@ -2,7 +2,6 @@ package recommend
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -123,7 +122,7 @@ func (m *model) angle(a, b int32) float32 {
 	if x == nil || y == nil {
 		return 0
 	}
-	return dot(x, y) / (float32(math.Sqrt(float64(dot(x, x)*dot(y, y)))) + 1e-9)
+	return dot(x, y) * m.fit.turn[a] * m.fit.turn[b]
 }
 
 // shared names what two items have in common, for people.

@@ -96,6 +96,7 @@ type model struct {
 	landmark  uint32    // the time at which the counters below weigh one
 	long      []float64 // popularity of an item, as if at the landmark
 	short     []float64 // the same with the trend's half-life
+	newness   []float32 // of an item: a little that puts the newer ahead where counts are equal
 	sumLong   float64
 	sumShort  float64
 	firstSeen uint32 // time of the first event
@@ -160,7 +161,7 @@ func (m *model) word(s string) string {
 func (m *model) growItems(n int32) {
 	for int(n) >= len(m.items) {
 		m.items = append(m.items, item{})
-		m.long, m.short = append(m.long, 0), append(m.short, 0)
+		m.long, m.short, m.newness = append(m.long, 0), append(m.short, 0), append(m.newness, 0)
 	}
 }
 
@@ -193,6 +194,7 @@ func (m *model) setItem(n int32, it item) {
 		it.attrs[i] = attr{m.word(a.key), m.word(a.value)}
 	}
 	*old = it
+	m.newness[n] = 1e-6 * float32(it.published) / math.MaxUint32
 	m.setNorm(old)
 }
 

@@ -28,6 +28,7 @@ func (m *model) hold(most int, seed uint64, now uint32) (*model, []heldOut) {
 	c := newModel(m.cfg, m.landmark)
 	c.items = slices.Clone(m.items)
 	c.long, c.short = make([]float64, len(m.items)), make([]float64, len(m.items))
+	c.newness = slices.Clone(m.newness)
 	c.users = make([]user, len(m.users))
 	c.segments, c.firstSeen, c.listed = m.segments, m.firstSeen, m.listed
 	for n := range c.items {

@@ -194,7 +194,7 @@ func (m *model) gather(q *query, s *scratch, depth int) {
 	}
 	// The popular fill up what the others leave open, and are all that there is for who is new.
 	if len(q.items) == 0 && (q.w[byTrending] == 0 || q.w[byPopular] > 0) {
-		score[byPopular] = m.gatherBest(q, s, depth, m.popularity(), -1)
+		score[byPopular] = m.gatherPopular(q, s, depth)
 	}
 	if q.w[byFactors] > 0 {
 		score[byFactors] = m.gatherFactors(q, s, from, depth)
@@ -279,14 +279,22 @@ func (m *model) gatherFactors(q *query, s *scratch, from []scored, depth int) fu
 		}
 		w := dot(v, y)
 		if similar { // the direction alone: else the popular are like everything
-			w /= float32(math.Sqrt(float64(dot(y, y))) + 1e-9)
+			w *= m.fit.turn[n]
 		}
 		return max(0, w)
 	}
 	h := heap{cap: depth}
-	for n := range int32(len(m.fit.items) / rank) {
-		if w := score(n); w > 0 && h.wants(w) && m.add(q, s, n) != nil {
-			h.push(scored{n, w})
+	least := float32(0)
+	for n, turn := range m.fit.turn {
+		w := dot(v, m.fit.items[n*rank:n*rank+rank])
+		if similar {
+			w *= turn
+		}
+		if w > least && h.wants(w) && m.add(q, s, int32(n)) != nil {
+			h.push(scored{int32(n), w})
+			if len(h.list) == depth {
+				least = h.list[0].score
+			}
 		}
 	}
 	return score
@@ -298,7 +306,7 @@ func (f *factors) middle(items []int32) []float32 {
 	any := false
 	for _, n := range items {
 		if y := f.of(n); y != nil {
-			add(sum, y, 1/(float32(math.Sqrt(float64(dot(y, y))))+1e-9))
+			add(sum, y, f.turn[n])
 			any = true
 		}
 	}
@@ -341,9 +349,6 @@ func (m *model) gatherSegments(q *query, s *scratch, segs []int32) {
 func (m *model) gatherBest(q *query, s *scratch, depth int, score func(int32) float32, least float32) func(int32) float32 {
 	h := heap{cap: depth}
 	for n := range int32(len(m.items)) {
-		if !m.items[n].listed {
-			continue
-		}
 		if w := score(n); w > least && h.wants(w) && m.add(q, s, n) != nil {
 			h.push(scored{n, w})
 		}
@@ -351,16 +356,20 @@ func (m *model) gatherBest(q *query, s *scratch, depth int, score func(int32) fl
 	return score
 }
 
-// popularity scores by decayed counts, damped; among items without any, the newer is a little ahead.
-func (m *model) popularity() func(int32) float32 {
+// gatherPopular does so for popularity, which it compares by plain counts.
+func (m *model) gatherPopular(q *query, s *scratch, depth int) func(int32) float32 {
+	h := heap{cap: depth}
 	most := 1e-30
 	for _, x := range m.long {
 		most = max(most, x)
 	}
-	return func(n int32) float32 {
-		fresh := 1e-3 * float32(m.items[n].published) / float32(math.MaxUint32)
-		return float32(math.Sqrt(max(0, m.long[n])/most)) + fresh
+	for n, x := range m.long {
+		w := float32(x/most) + m.newness[n]
+		if h.wants(w) && m.add(q, s, int32(n)) != nil {
+			h.push(scored{int32(n), w})
+		}
 	}
+	return func(n int32) float32 { return float32(math.Sqrt(max(0, m.long[n])/most)) + m.newness[n] }
 }
 
 // trend scores by how far the recent rate of an item is above its usual one, in standard deviations. The young
