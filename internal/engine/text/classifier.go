@@ -33,11 +33,9 @@ type Score struct {
 // Classifier is a multinomial logistic regression on TF-IDF of words, pairs of words and character n-grams: linear, as
 // fastText's classifiers are, but with a weight for each feature and label. It is immutable and safe for concurrent use.
 type Classifier struct {
-	labels  []string
-	vocab   *vocabulary
-	weights []float32 // row by row, one a label
-	bias    []float32
-	heat    float64 // divides the scores: 1 as trained, else as a held-out part calibrated it
+	labels []string
+	vocab  *vocabulary
+	linear linear
 }
 
 // TrainOptions tune [Train]. The zero value is good.
@@ -72,8 +70,12 @@ func Train(ctx context.Context, examples []Example, o TrainOptions) (*Classifier
 		if err != nil {
 			return nil, nil, err
 		}
-		heat = c.calibrate(pick(docs, held), pick(examples, held))
-		c.heat = heat
+		vectors := make([][]entry, len(held))
+		for i, n := range held {
+			vectors[i] = c.vocab.vector(docs[n])
+		}
+		heat = c.linear.calibrate(vectors, classes(pick(examples, held), labels))
+		c.linear.heat = heat
 		report = c.evaluate(pick(docs, held), pick(examples, held))
 		report.Trained = len(train)
 	}
@@ -81,7 +83,7 @@ func Train(ctx context.Context, examples []Example, o TrainOptions) (*Classifier
 	if err != nil {
 		return nil, nil, err
 	}
-	c.heat = heat
+	c.linear.heat = heat
 	return c, report, nil
 }
 
@@ -161,35 +163,64 @@ func split(examples []Example, share float64, seed uint64) (train, held []int) {
 	return train, held
 }
 
-// Training: stochastic gradient descent with AdaGrad's step for each row, and a little weight decay by early end.
+// Training: stochastic gradient descent with AdaGrad's step for each weight; the early end is the regularisation.
 const (
 	rate      = 0.8
 	smallest  = 1e-4 // a probability below it changes nothing
-	maxBudget = 1.5e10
+	maxBudget = 1.2e10
+	maxEpochs = 25
 )
 
 // fit trains on docs.
 func fit(ctx context.Context, docs []map[feature]float32, examples []Example, labels []string, o TrainOptions) (*Classifier, error) {
-	k := len(labels)
-	c := &Classifier{labels: labels, heat: 1, bias: make([]float32, k), vocab: newVocabulary(docs, min(maxRows, maxCells/k))}
-	c.weights = make([]float32, len(c.vocab.keys)*k)
-	index := make(map[string]int, k)
+	c := &Classifier{labels: labels, vocab: newVocabulary(docs, min(maxRows, maxCells/len(labels)))}
+	vectors := make([][]entry, len(docs))
+	for i, d := range docs {
+		vectors[i] = c.vocab.vector(d)
+	}
+	m, err := descend(ctx, vectors, classes(examples, labels), len(c.vocab.keys), len(labels), o)
+	if err != nil {
+		return nil, err
+	}
+	c.linear = *m
+	return c, nil
+}
+
+// classes are the labels' numbers of the examples.
+func classes(examples []Example, labels []string) []int {
+	index := make(map[string]int, len(labels))
 	for i, l := range labels {
 		index[l] = i
 	}
-	vectors, want := make([][]entry, len(docs)), make([]int, len(docs))
+	out := make([]int, len(examples))
+	for i, e := range examples {
+		out[i] = index[e.Label]
+	}
+	return out
+}
+
+// linear scores sparse vectors for classes.
+type linear struct {
+	classes int
+	weights []float32 // row by row, one a class
+	bias    []float32
+	heat    float64 // divides the scores: 1 as trained, else as a held-out part calibrated it
+}
+
+// descend trains weights of rows × classes.
+func descend(ctx context.Context, vectors [][]entry, want []int, rows, classes int, o TrainOptions) (*linear, error) {
+	m := &linear{classes: classes, heat: 1, bias: make([]float32, classes), weights: make([]float32, rows*classes)}
 	cells := 0
-	for i, d := range docs {
-		vectors[i], want[i] = c.vocab.vector(d), index[examples[i].Label]
-		cells += len(vectors[i]) * k
+	for _, v := range vectors {
+		cells += len(v) * classes
 	}
 	epochs := o.Epochs
 	if epochs == 0 {
-		epochs = max(3, min(30, int(maxBudget/float64(cells+1))))
+		epochs = max(3, min(maxEpochs, int(maxBudget/float64(cells+1))))
 	}
-	t := &trainer{c: c, scores: make([]float64, k), square: make([]float32, len(c.weights))}
+	t := &trainer{m: m, scores: make([]float64, classes), sums: make([]float32, classes), square: make([]float32, len(m.weights))}
 	r := rand.New(rand.NewPCG(o.Seed, 2))
-	order := make([]int, len(docs))
+	order := make([]int, len(vectors))
 	for i := range order {
 		order[i] = i
 	}
@@ -202,19 +233,20 @@ func fit(ctx context.Context, docs []map[feature]float32, examples []Example, la
 			t.step(vectors[i], want[i])
 		}
 	}
-	return c, nil
+	return m, nil
 }
 
 type trainer struct {
-	c      *Classifier
+	m      *linear
 	scores []float64
+	sums   []float32
 	square []float32 // sums of squared gradients
 	which  []int
 }
 
 func (t *trainer) step(v []entry, want int) {
-	c, k := t.c, len(t.c.labels)
-	c.score(v, t.scores)
+	m, k := t.m, t.m.classes
+	m.score(v, t.sums, t.scores)
 	softmax(t.scores)
 	t.which = t.which[:0]
 	for j := range t.scores {
@@ -226,7 +258,7 @@ func (t *trainer) step(v []entry, want int) {
 		}
 	}
 	for _, e := range v {
-		row := c.weights[int(e.row)*k : int(e.row+1)*k]
+		row := m.weights[int(e.row)*k : int(e.row+1)*k]
 		square := t.square[int(e.row)*k : int(e.row+1)*k]
 		for _, j := range t.which {
 			g := float32(t.scores[j]) * e.x
@@ -235,34 +267,38 @@ func (t *trainer) step(v []entry, want int) {
 		}
 	}
 	for _, j := range t.which {
-		c.bias[j] -= 0.05 * float32(t.scores[j])
+		m.bias[j] -= 0.05 * float32(t.scores[j])
 	}
 }
 
-// score fills out with the labels' scores.
-func (c *Classifier) score(v []entry, out []float64) {
-	k := len(c.labels)
-	sums := make([]float32, k)
-	copy(sums, c.bias)
+// score fills out with the classes' scores; sums is room of the same length.
+func (m *linear) score(v []entry, sums []float32, out []float64) {
+	k := m.classes
+	copy(sums, m.bias)
 	for _, e := range v {
-		row := c.weights[int(e.row)*k : int(e.row+1)*k]
+		row := m.weights[int(e.row)*k : int(e.row+1)*k]
 		for j, w := range row {
 			sums[j] += e.x * w
 		}
 	}
 	for j, s := range sums {
-		out[j] = float64(s) / c.heat
+		out[j] = float64(s) / m.heat
 	}
+}
+
+// probabilities are those of the classes.
+func (m *linear) probabilities(v []entry) []float64 {
+	p := make([]float64, m.classes)
+	m.score(v, make([]float32, m.classes), p)
+	softmax(p)
+	return p
 }
 
 // Predict returns the likeliest labels, at most top (0: all), with probabilities that sum to at most one.
 func (c *Classifier) Predict(s string, top int) []Score { return c.predict(features(s), top) }
 
 func (c *Classifier) predict(f map[feature]float32, top int) []Score {
-	p := make([]float64, len(c.labels))
-	c.score(c.vocab.vector(f), p)
-	softmax(p)
-	return topScores(c.labels, p, top)
+	return topScores(c.labels, c.linear.probabilities(c.vocab.vector(f)), top)
 }
 
 func topScores(labels []string, p []float64, top int) []Score {
@@ -277,25 +313,21 @@ func topScores(labels []string, p []float64, top int) []Score {
 	return out
 }
 
-// calibrate finds the heat at which held-out labels are likeliest, by golden-section search (Guo et al., 2017).
-func (c *Classifier) calibrate(docs []map[feature]float32, examples []Example) float64 {
-	index := map[string]int{}
-	for i, l := range c.labels {
-		index[l] = i
+// calibrate finds the heat at which held-out classes are likeliest, by golden-section search (Guo et al., 2017).
+func (m *linear) calibrate(vectors [][]entry, want []int) float64 {
+	scores, sums := make([][]float64, len(vectors)), make([]float32, m.classes)
+	for i, v := range vectors {
+		scores[i] = make([]float64, m.classes)
+		m.score(v, sums, scores[i])
 	}
-	scores := make([][]float64, len(docs))
-	for i, d := range docs {
-		scores[i] = make([]float64, len(c.labels))
-		c.score(c.vocab.vector(d), scores[i])
-	}
-	p := make([]float64, len(c.labels))
+	p := make([]float64, m.classes)
 	loss := func(heat float64) (sum float64) {
 		for i, s := range scores {
 			for j, x := range s {
 				p[j] = x / heat
 			}
 			softmax(p)
-			sum -= math.Log(max(p[index[examples[i].Label]], 1e-12))
+			sum -= math.Log(max(p[want[i]], 1e-12))
 		}
 		return sum
 	}

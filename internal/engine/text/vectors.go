@@ -38,10 +38,11 @@ type kept struct {
 // Limits of vectors.
 const (
 	MaxInputs      = 2048
-	maxVectorRunes = 8192 // of one text that are read
-	maxWindows     = 8    // of maxPieces pieces, of one text
-	keepVectors    = 4096 // about 9 MB
-	maxKeptText    = 1024 // bytes
+	maxVectorRunes = 8192    // of one text that are read
+	maxWindows     = 8       // of maxPieces pieces, of one text
+	maxVectorTotal = 300_000 // characters of one call
+	keepVectors    = 4096    // about 9 MB
+	maxKeptText    = 1024    // bytes
 )
 
 // NewVectors returns Vectors that have read nothing yet.
@@ -74,6 +75,13 @@ func (v *Vectors) Engine() (name, model string) {
 func (v *Vectors) Embed(ctx context.Context, texts []string) ([][]float32, error) {
 	if len(texts) > MaxInputs {
 		return nil, problem.New(problem.TooLarge, "text.too_many_inputs", "at most %d texts can be embedded at once", MaxInputs)
+	}
+	total := 0
+	for _, s := range texts {
+		total += min(count(s), maxVectorRunes)
+	}
+	if total > maxVectorTotal {
+		return nil, problem.New(problem.TooLarge, "text.too_long_to_embed", "at most %d characters can be embedded at once; send several requests", maxVectorTotal)
 	}
 	select {
 	case v.slots <- struct{}{}:

@@ -1,0 +1,257 @@
+package text
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/db/dbtest"
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// answer takes what an engine writes.
+type answer struct {
+	status int
+	kind   string
+	body   bytes.Buffer
+	used   engine.Quantity
+}
+
+func (a *answer) SetHeader(string, string)      {}
+func (a *answer) Start(status int, kind string) { a.status, a.kind = status, kind }
+func (a *answer) Write(b []byte) error          { _, err := a.body.Write(b); return err }
+func (a *answer) Flush() error                  { return nil }
+func (a *answer) Used(q engine.Quantity)        { a.used = q }
+
+// caller calls an engine as the gateway does: measured first, and never used more.
+type caller struct {
+	t     testing.TB
+	e     *Engine
+	owner string
+}
+
+func newCaller(t testing.TB, d *db.DB, dir engine.Dir, owner string) *caller {
+	t.Helper()
+	e, err := New(Options{DB: d, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &caller{t, e, owner}
+}
+
+// call sends a body (a string as it is, anything else as JSON) to "METHOD /path" and returns the answer, or a problem.
+func (c *caller) call(at string, body any) (*answer, *problem.Error) {
+	c.t.Helper()
+	return c.send(at, "application/json", body)
+}
+
+func (c *caller) send(at, kind string, body any) (*answer, *problem.Error) {
+	c.t.Helper()
+	method, path, _ := strings.Cut(at, " ")
+	u, err := url.Parse(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var route *engine.Route
+	mux := http.NewServeMux()
+	for _, r := range Routes() {
+		mux.HandleFunc(r.Method+" "+r.Pattern, func(_ http.ResponseWriter, _ *http.Request) { route = &r })
+	}
+	hr, err := http.NewRequest(method, path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	mux.ServeHTTP(nil, hr)
+	r := &engine.Request{Route: route, Path: u.Path, Query: u.Query(), Type: kind, Owner: c.owner, Language: "en", Params: map[string]string{
+		"classifier": hr.PathValue("classifier"), "version": hr.PathValue("version")}, Header: func(string) string { return "" }}
+	switch b := body.(type) {
+	case nil:
+	case string:
+		r.Body = []byte(b)
+	default:
+		if r.Body, err = json.Marshal(b); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	var most engine.Quantity
+	if route.Measure != nil {
+		if most, err = route.Measure(r); err != nil {
+			return nil, c.problem(err)
+		}
+		if most < 1000 {
+			c.t.Errorf("%s: measured %d", at, most)
+		}
+	}
+	a := &answer{}
+	if err := c.e.Serve(context.Background(), r, a); err != nil {
+		return nil, c.problem(err)
+	}
+	if a.used > most {
+		c.t.Errorf("%s: used %d, measured %d", at, a.used, most)
+	}
+	return a, nil
+}
+
+func (c *caller) problem(err error) *problem.Error {
+	c.t.Helper()
+	var p *problem.Error
+	if !errors.As(err, &p) {
+		c.t.Fatalf("not a problem: %v", err)
+	}
+	return p
+}
+
+// ok calls and decodes the answer into a map.
+func (c *caller) ok(at string, body any) map[string]any {
+	c.t.Helper()
+	a, p := c.call(at, body)
+	if p != nil {
+		c.t.Fatalf("%s: %v", at, p)
+	}
+	return c.decode(a)
+}
+
+func (c *caller) decode(a *answer) map[string]any {
+	c.t.Helper()
+	if a.status == http.StatusNoContent {
+		return nil
+	}
+	var m map[string]any
+	if err := json.Unmarshal(a.body.Bytes(), &m); err != nil {
+		c.t.Fatalf("%s: %v", a.body.String(), err)
+	}
+	return m
+}
+
+// result is a field of the first result.
+func result(m map[string]any, field string) any {
+	return m["results"].([]any)[0].(map[string]any)[field]
+}
+
+type object = map[string]any
+
+// TestOperations calls each operation with Go alone.
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t, dbtest.SQLite(t, []db.Migrations{Migrations}), "", "org_1")
+	for _, x := range []struct{ text, want string }{
+		{"The screen is great and the staff were lovely.", "positive"},
+		{"I don't like it, not good at all.", "negative"},
+		{"The screen is great but the battery is terrible.", "mixed"},
+		{"It arrived on Tuesday.", "neutral"},
+		{"物流太慢了，等了半个月，不推荐购买", "negative"},
+		{"质量不错，价格实惠，下次还会来", "positive"},
+		{"😍", "positive"},
+	} {
+		m := c.ok("POST /v1/text/sentiment", object{"text": x.text})
+		if got := result(m, "sentiment"); got != x.want || m["engine"] != "lexicon" {
+			t.Errorf("%s: %v, want %s", x.text, got, x.want)
+		}
+	}
+	m := c.ok("POST /v1/text/sentiment", object{"text": "屏幕很清晰，但是电池不耐用。", "aspects": []string{"屏幕", "电池", "价格"}})
+	if got := fmt.Sprint(aspectsOf(m)); got != "[屏幕 positive 电池 negative 价格 absent]" {
+		t.Errorf("aspects: %s", got)
+	}
+	m = c.ok("POST /v1/text/sentiment", object{"text": "The hotel was clean, but the food tasted awful.", "find_aspects": true})
+	if got := fmt.Sprint(aspectsOf(m)); got != "[hotel positive food negative]" {
+		t.Errorf("aspects found: %s", got)
+	}
+	m = c.ok("POST /v1/text/language", object{"texts": []string{"Where is my parcel?", "我的包裹在哪里", "12"}})
+	if got := fmt.Sprintln(result(m, "language"), m["results"].([]any)[1].(object)["language"], m["results"].([]any)[2].(object)["language"]); got != "en zh und\n" {
+		t.Errorf("languages: %s", got)
+	}
+	m = c.ok("POST /v1/text/summarise", object{"text": "Solar power is growing quickly around the world. Many countries install more solar panels each year than any other power source. My cat sleeps. The price of solar panels has fallen by ninety percent.", "sentences": 2})
+	if s := m["summary"].(string); strings.Contains(s, "cat") || len(m["sentences"].([]any)) != 2 {
+		t.Errorf("summary: %s", s)
+	}
+	m = c.ok("POST /v1/text/keywords", object{"text": "人工智能正在改变医疗行业。医院使用人工智能分析医学影像，帮助医生发现癌症。", "top": 3})
+	if got := result(m, "keywords").([]any)[0].(object)["keyword"]; got != "人工智能" {
+		t.Errorf("keyword: %v", got)
+	}
+	m = c.ok("POST /v1/text/entities", object{"text": "王小明给 li.na@example.com 付了3000元。", "types": []string{"person", "email", "money"}})
+	if got := len(result(m, "entities").([]any)); got != 3 {
+		t.Errorf("entities: %v", m)
+	}
+	m = c.ok("POST /v1/text/similarity", object{"text": "Where is my parcel?", "others": []string{"The cat sleeps.", "Where is my package?"}})
+	if result(m, "index") != 1.0 || m["engine"] != "hashed-ngrams" {
+		t.Errorf("similarity: %v", m)
+	}
+	m = c.ok("POST /v1/text/classify", object{"text": "I want my money back", "labels": []any{
+		object{"label": "refund", "examples": []string{"give me my money back", "I want a refund", "return the money"}},
+		object{"label": "delivery", "examples": []string{"where is my parcel", "when will it arrive", "the package is late"}}}})
+	if result(m, "label") != "refund" || m["method"] != "few-shot" {
+		t.Errorf("few-shot: %v", m)
+	}
+	m = c.ok("POST /v1/text/classify", object{"text": "a refund, please", "labels": []string{"refund", "delivery"}})
+	if result(m, "label") != "refund" || m["method"] != "zero-shot" {
+		t.Errorf("zero-shot: %v", m)
+	}
+}
+
+func aspectsOf(m map[string]any) (out []any) {
+	for _, a := range result(m, "aspects").([]any) {
+		out = append(out, a.(object)["aspect"], a.(object)["sentiment"])
+	}
+	return out
+}
+
+// TestRefusals: what is wrong is told with the field, and nothing panics.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t, dbtest.SQLite(t, []db.Migrations{Migrations}), "", "org_1")
+	long := strings.Repeat("很", MaxText+1)
+	for _, x := range []struct {
+		at   string
+		body any
+		id   string
+	}{
+		{"POST /v1/text/sentiment", "", "engine.empty_body"},
+		{"POST /v1/text/sentiment", "[1", "engine.not_json"},
+		{"POST /v1/text/sentiment", "\xff", "engine.not_utf8"},
+		{"POST /v1/text/sentiment", object{}, "engine.invalid"},
+		{"POST /v1/text/sentiment", object{"text": " \n"}, "engine.invalid"},
+		{"POST /v1/text/sentiment", object{"text": 5}, "engine.bad_field"},
+		{"POST /v1/text/sentiment", object{"text": "a", "texts": []string{"b"}}, "engine.invalid"},
+		{"POST /v1/text/sentiment", object{"text": long}, "text.field_too_long"},
+		{"POST /v1/text/sentiment", object{"texts": []string{long[3:], long[3:], long[3:]}}, "text.too_long"},
+		{"POST /v1/text/sentiment", object{"text": "C'est une belle journée et il fait très beau dehors."}, "engine.missing"},
+		{"POST /v1/text/sentiment", object{"text": "x", "language": "../../etc"}, "engine.invalid"},
+		{"POST /v1/text/summarise", object{"text": "a b.", "method": "abstractive"}, "engine.needs_upstream"},
+		{"POST /v1/text/summarise", object{"text": "a b.", "ratio": 2}, "engine.invalid"},
+		{"POST /v1/text/summarise", object{"text": strings.Repeat("One more. ", maxSentences+1)}, "text.too_many_sentences"},
+		{"POST /v1/text/generate", object{"prompt": "a poem"}, "engine.needs_upstream"},
+		{"POST /v1/text/generate", object{}, "engine.invalid"},
+		{"POST /v1/text/dialogue", object{"messages": []object{{"role": "user", "text": "hi"}}}, "engine.needs_upstream"},
+		{"POST /v1/text/dialogue", object{"messages": []object{{"role": "boss", "text": "hi"}}}, "engine.invalid"},
+		{"POST /v1/text/similarity", object{"text": "x"}, "engine.invalid"},
+		{"POST /v1/text/entities", object{"text": "x", "types": []string{"soul"}}, "engine.invalid"},
+		{"POST /v1/text/classify", object{"text": "x"}, "engine.invalid"},
+		{"POST /v1/text/classify", object{"text": "x", "labels": []string{"a"}}, "engine.invalid"},
+		{"POST /v1/text/classify", object{"text": "x", "labels": []string{"a", "a"}}, "engine.invalid"},
+		{"POST /v1/text/classify", object{"text": "x", "examples": []Example{{"one", "a"}}}, "text.too_few_labels"},
+		{"POST /v1/text/classify", object{"text": "x", "classifier": "none"}, "text.no_classifier"},
+		{"POST /v1/text/classifiers", object{"name": "A b"}, "text.bad_name"},
+		{"POST /v1/text/classifiers/none/versions", object{"examples": []Example{{"one", "a"}, {"two", "b"}}}, "text.no_classifier"},
+		{"POST /v1/text/classifiers/none/versions", object{"examples": []Example{{"one", "a"}, {"", "b"}}}, "text.bad_example"},
+		{"GET /v1/text/classifiers/none", nil, "text.no_classifier"},
+		{"GET /v1/text/classifiers/none/versions/x", nil, "engine.invalid"},
+	} {
+		_, p := c.call(x.at, x.body)
+		if p == nil || p.ID != x.id {
+			t.Errorf("%s %.60v: %v, want %s", x.at, x.body, p, x.id)
+		}
+	}
+}
