@@ -56,7 +56,9 @@ func sealer(t testing.TB) *secret.Sealer {
 
 func newHouse(t testing.TB, d *db.DB, c *clock.Manual, o assist.Options) *house {
 	t.Helper()
-	o.DB, o.Clock = d, c
+	if o.DB = d; c != nil {
+		o.Clock = c
+	}
 	if o.Sealer == nil {
 		o.Sealer = sealer(t)
 	}

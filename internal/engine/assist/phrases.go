@@ -65,7 +65,7 @@ func bare(text string) string {
 
 // wantsPerson reports whether a message asks for a person.
 func wantsPerson(text string, more []string) bool {
-	t := bare(text)
+	t := strings.ReplaceAll(bare(text), "人工智能", "") // artificial intelligence
 	if askWhole[t] {
 		return true
 	}
