@@ -61,27 +61,35 @@ func (t *translate) own(all []translation) any {
 	}{all, t.target, t.format, qualityModel, t.ignored, units}
 }
 
-// each gives the caller one answer for one text, and a list for a list.
-func (t *texts) each(n int, answer func(i int) any) any {
-	if !t.batch() && n == 1 {
-		return answer(0)
-	}
-	list := make([]any, n)
-	for i := range list {
-		list[i] = answer(i)
-	}
-	return struct {
-		Results []any `json:"results"`
-	}{list}
+// results are the answers to the texts of a call, in their order.
+type results[T any] struct {
+	Results []T `json:"results"`
 }
 
+// selfSaid is told with confidences that a chat model or an unknown model gives.
+const selfSaid = "confidences are what the model says of itself; they are not calibrated"
+
+// cut is the ranking without what the caller does not want.
+func (r ranking) cut(top int) ranking { return r[:min(len(r), top)] }
+
 func (o *classify) result(all []ranking) any {
-	return o.each(len(all), func(i int) any {
-		return struct {
-			scored
-			Labels ranking `json:"labels"`
-		}{all[i][0], all[i]}
-	})
+	type item struct {
+		scored
+		Scores ranking `json:"scores"`
+	}
+	list := make([]item, len(all))
+	for i, r := range all {
+		list[i] = item{r[0], r.cut(o.Top)}
+	}
+	method := "zero-shot"
+	if len(o.Examples) > 0 {
+		method = "few-shot"
+	}
+	return struct {
+		results[item]
+		Method string `json:"method"`
+		Note   string `json:"note"`
+	}{results[item]{list}, method, selfSaid}
 }
 
 func (o *language) result(all []ranking) any {
@@ -89,49 +97,18 @@ func (o *language) result(all []ranking) any {
 		Language   string  `json:"language"`
 		Confidence float64 `json:"confidence"`
 	}
-	return o.each(len(all), func(i int) any {
-		list := []candidate{}
-		for _, l := range all[i] {
-			list = append(list, candidate{l.Label, l.Confidence})
+	type item struct {
+		candidate
+		Candidates []candidate `json:"candidates"`
+	}
+	list := make([]item, len(all))
+	for i, r := range all {
+		for _, l := range r.cut(o.Top) {
+			list[i].Candidates = append(list[i].Candidates, candidate{l.Label, l.Confidence})
 		}
-		return struct {
-			candidate
-			Candidates []candidate `json:"candidates"`
-		}{list[0], list}
-	})
-}
-
-func (o *sentiment) result(all []judged) any {
-	return o.each(len(all), func(i int) any {
-		if !o.Aspects.wanted {
-			return all[i].mood
-		}
-		return all[i]
-	})
-}
-
-func (o *summarise) result(list []string) any {
-	return o.each(len(list), func(i int) any {
-		return struct {
-			Summary string `json:"summary"`
-		}{list[i]}
-	})
-}
-
-func (o *keywords) result(lists [][]keyword) any {
-	return o.each(len(lists), func(i int) any {
-		return struct {
-			Keywords []keyword `json:"keywords"`
-		}{lists[i]}
-	})
-}
-
-func (o *entities) result(lists [][]entity) any {
-	return o.each(len(lists), func(i int) any {
-		return struct {
-			Entities []entity `json:"entities"`
-		}{lists[i]}
-	})
+		list[i].candidate = list[i].Candidates[0]
+	}
+	return results[item]{list}
 }
 
 func (o *generate) result(text string) any {
@@ -143,7 +120,7 @@ func (o *generate) result(text string) any {
 func (o *dialogue) result(text string) any {
 	return struct {
 		Message message `json:"message"`
-	}{message{"assistant", text}}
+	}{message{Role: "assistant", Text: text}}
 }
 
 // labelSet names where labels come from: a list that was asked for, or whatever the model says.
@@ -161,7 +138,7 @@ type size struct {
 	Format string `json:"format"`
 }
 
-func (p *picture) size() size { return size{p.width, p.height, strings.TrimPrefix(p.mime, "image/")} }
+func (p *picture) size() size { return size{p.width, p.height, p.format} }
 
 func (o *imageClassify) result(r ranking) any {
 	return struct {
@@ -169,7 +146,7 @@ func (o *imageClassify) result(r ranking) any {
 		Confidence float64 `json:"confidence"`
 		Classes    ranking `json:"classes"`
 		Image      size    `json:"image"`
-	}{labelSet(o.Labels), r[0].Confidence, r[:min(len(r), o.Top)], o.picture.size()}
+	}{labelSet(o.Labels), r[0].Confidence, r.cut(o.Top), o.picture.size()}
 }
 
 func (o *detect) result(list []object) any {
@@ -180,20 +157,18 @@ func (o *detect) result(list []object) any {
 	}{labelSet(o.Labels), list, o.picture.size()}
 }
 
-// result has lines without their places, which no model here tells.
-func (o *ocr) result(lines []string) any {
-	type line struct {
-		Text string `json:"text"`
-	}
-	list := []line{}
-	for _, l := range lines {
-		list = append(list, line{l})
+func (o *ocr) result(lines []textLine) any {
+	texts, sure := make([]string, len(lines)), 0.0
+	for i, l := range lines {
+		texts[i] = l.Text
+		sure += l.Confidence / float64(len(lines))
 	}
 	return struct {
-		Text  string `json:"text"`
-		Lines []line `json:"lines"`
-		Image size   `json:"image"`
-	}{strings.Join(lines, "\n"), list, o.picture.size()}
+		Text       string     `json:"text"`
+		Confidence float64    `json:"confidence"`
+		Lines      []textLine `json:"lines"`
+		Image      size       `json:"image"`
+	}{strings.Join(texts, "\n"), round(sure), lines, o.picture.size()}
 }
 
 // mayBeCut reports whether an answer that reached its limit of tokens is still an answer.

@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// summarise is text.summarise.
+// summarise is text.summarise. A model writes a summary of its own (abstractive).
 type summarise struct {
 	texts
-	Sentences int    `json:"sentences"`
-	Max       int    `json:"max_characters"`
-	Language  string `json:"language"`
+	Sentences int     `json:"sentences"`
+	Ratio     float64 `json:"ratio"`
+	Query     string  `json:"query"`
+	Method    string  `json:"method"`
 }
 
 func readSummarise(c *Call) (operation, error) {
@@ -21,91 +22,100 @@ func readSummarise(c *Call) (operation, error) {
 		return nil, err
 	}
 	switch {
-	case o.Sentences < 0 || o.Sentences > 100:
-		return nil, invalid("sentences", "must be from 1 to 100")
-	case o.Max < 0 || o.Max > maxRunes:
-		return nil, invalid("max_characters", fmt.Sprintf("must be from 1 to %d", maxRunes))
-	case o.Language != "" && !languageCode.MatchString(o.Language):
-		return nil, invalid("language", "must be a language code such as fr or zh-CN")
+	case o.Sentences < 0 || o.Sentences > 200:
+		return nil, invalid("sentences", "must be from 1 to 200")
+	case !(o.Ratio >= 0 && o.Ratio <= 1):
+		return nil, invalid("ratio", "must be above 0 and at most 1")
+	case o.Sentences > 0 && o.Ratio > 0:
+		return nil, invalid("ratio", "cannot be sent beside sentences")
+	case len(o.Query) > 2000:
+		return nil, invalid("query", "has more than 2000 bytes")
+	case o.Texts != nil:
+		return nil, invalid("text", "must be one text")
+	case o.Method == "extractive":
+		return nil, notHere("method", "must be abstractive with the model behind this product")
+	case !oneOf(o.Method, "abstractive"):
+		return nil, invalid("method", "must be extractive or abstractive")
 	}
-	if o.Sentences == 0 && o.Max == 0 {
-		o.Sentences = 3
+	if o.Sentences == 0 && o.Ratio == 0 {
+		o.Ratio = 0.25
 	}
 	return o, o.settle()
 }
 
 func (o *summarise) ask(p *prompt) {
-	length := fmt.Sprintf("at most %d sentences", o.Sentences)
-	if o.Sentences == 0 {
-		length = fmt.Sprintf("at most %d characters", o.Max)
-	} else if o.Max > 0 {
-		length += fmt.Sprintf(" and %d characters", o.Max)
+	length := "about " + itoa(int(100*o.Ratio+0.5)) + " % of its length"
+	p.size = runes(o.all...)
+	if o.Sentences > 0 {
+		length = "at most " + itoa(o.Sentences) + " sentences"
+		p.size = min(p.size, 200*o.Sentences)
 	}
-	in := "the language of the text itself"
-	if o.Language != "" {
-		in = "the language " + o.Language + " (BCP 47)"
+	p.say("You summarise a text: its main points in your own words, in " + length + ", in the language of the text. Say nothing that the text does not say.")
+	if o.Query != "" {
+		p.say("The input named query is what the reader wants to know; prefer what answers it.")
+		p.data("query", o.Query)
 	}
-	p.say("You summarise texts: the main points of each in your own words, in " + length + ", in " + in + ". Say nothing that the text does not say.")
-	o.texts.ask(p)
 	p.shape = `{"items":[{"n":1,"summary":"…"}]}`
-	p.size = len(o.all) * o.Sentences * 200
-	if o.Max > 0 {
-		p.size = len(o.all) * o.Max
-	}
-	p.size = min(p.size, runes(o.all...))
+	o.askLanguage(p)
+	o.texts.ask(p)
+}
+
+// summary is the summary of a text.
+type summary struct {
+	Summary  string `json:"summary"`
+	Method   string `json:"method"`
+	Language string `json:"language"`
 }
 
 func (o *summarise) hear(text string) (any, error) {
-	type item struct {
-		Summary string `json:"summary"`
-	}
-	all, err := items(text, len(o.all), func(i int, v *item) error { return o.fits(i, v.Summary) })
+	all, err := items(text, 1, func(_ int, v *summary) error { return o.fits(v) })
 	if err != nil {
 		return nil, err
 	}
-	list := make([]string, len(all))
-	for i, v := range all {
-		list[i] = strings.TrimSpace(v.Summary)
-	}
-	return o.result(list), nil
+	return all[0], nil
 }
 
-// fits reports what is wrong with a summary: that there is none, or that it is no shorter than a text that is long.
-func (o *summarise) fits(i int, summary string) error {
-	n := runes(summary)
-	if strings.TrimSpace(summary) == "" {
+// fits finishes a summary, or says what is wrong with it: that there is none, or that it is no shorter than a text that
+// is long.
+func (o *summarise) fits(s *summary) error {
+	s.Summary, s.Method, s.Language = strings.TrimSpace(s.Summary), "abstractive", o.languageOf(s.Language)
+	n, source := runes(s.Summary), runes(o.all...)
+	if n == 0 {
 		return errEmpty
 	}
-	if source := runes(o.all[i]); n > 400 && n > source || o.Max > 0 && n > 2*o.Max+200 {
+	if n > 400 && n > source {
 		return fmt.Errorf("a summary of %d characters of a text of %d", n, source)
 	}
 	return nil
 }
 
 func (o *summarise) infer() ([]tensor, map[string]any) {
-	params := map[string]any{}
-	for name, n := range map[string]int{"sentences": o.Sentences, "max_characters": o.Max} {
-		if n > 0 {
-			params[name] = n
-		}
+	params := o.parameters()
+	if o.Sentences > 0 {
+		params["sentences"] = o.Sentences
+	} else {
+		params["ratio"] = o.Ratio
 	}
-	if o.Language != "" {
-		params["language"] = o.Language
+	if o.Query != "" {
+		params["query"] = o.Query
 	}
 	return column("text", o.all), params
 }
 
 func (o *summarise) inferred(out *outputs) (any, error) {
-	list, err := out.texts(len(o.all), "summary")
+	list, err := out.texts(1, "summary")
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range list {
-		if err := o.fits(i, s); err != nil {
-			return nil, err
-		}
+	codes, err := o.languagesOf(out)
+	if err != nil {
+		return nil, err
 	}
-	return o.result(list), nil
+	s := summary{Summary: list[0], Language: codes[0]}
+	if err := o.fits(&s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // maxFound bounds the keywords or entities of a text.
@@ -141,27 +151,28 @@ func readKeywords(c *Call) (operation, error) {
 func (o *keywords) ask(p *prompt) {
 	p.say(fmt.Sprintf("You find the keywords of texts: at most %d words or short phrases of each that tell best what it is about, exactly as they stand in the text, "+
 		"the most important first, each with its importance from 0 to 1.", o.Top))
-	o.texts.ask(p)
 	p.shape = `{"items":[{"n":1,"keywords":[{"keyword":"…","score":0.9}]}]}`
 	p.size = len(o.all) * o.Top * 20
+	o.askLanguage(p)
+	o.texts.ask(p)
+}
+
+// keywordsOf are the keywords of a text.
+type keywordsOf struct {
+	Language string    `json:"language"`
+	Keywords []keyword `json:"keywords"`
 }
 
 func (o *keywords) hear(text string) (any, error) {
-	type item struct {
-		Keywords []keyword `json:"keywords"`
-	}
-	all, err := items(text, len(o.all), func(i int, v *item) (err error) {
+	all, err := items(text, len(o.all), func(i int, v *keywordsOf) (err error) {
+		v.Language = o.languageOf(v.Language)
 		v.Keywords, err = o.fits(i, v.Keywords)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	lists := make([][]keyword, len(all))
-	for i, v := range all {
-		lists[i] = v.Keywords
-	}
-	return o.result(lists), nil
+	return results[keywordsOf]{all}, nil
 }
 
 // fits puts keywords in order and leaves out what does not stand in the text: keywords that a model made up are worse
@@ -195,18 +206,26 @@ func (o *keywords) fits(i int, list []keyword) ([]keyword, error) {
 }
 
 func (o *keywords) infer() ([]tensor, map[string]any) {
-	return column("text", o.all), map[string]any{"top": o.Top}
+	params := o.parameters()
+	params["top"] = o.Top
+	return column("text", o.all), params
 }
 
 func (o *keywords) inferred(out *outputs) (any, error) {
-	lists, err := itemsOfTensor(out, "json", len(o.all), func(i int, v *[]keyword) (err error) {
-		*v, err = o.fits(i, *v)
+	codes, err := o.languagesOf(out)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]keywordsOf, len(o.all))
+	_, err = itemsOfTensor(out, "json", len(o.all), func(i int, v *[]keyword) (err error) {
+		all[i].Language = o.languageOf(codes[i])
+		all[i].Keywords, err = o.fits(i, *v)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return o.result(lists), nil
+	return results[keywordsOf]{all}, nil
 }
 
 // entity is a name in a text.
@@ -254,27 +273,28 @@ func (o *entities) ask(p *prompt) {
 	p.say("You find named entities in texts. The input named types is a JSON list of the types to look for; there are no others. " +
 		"Give each entity exactly as it stands in the text, in the order of the text, as often as it occurs, with its type and how sure you are of it, from 0 to 1.")
 	p.list("types", o.types())
-	o.texts.ask(p)
 	p.shape = `{"items":[{"n":1,"entities":[{"text":"…","type":"one of the types","confidence":0.9}]}]}`
 	p.size = 4 * runes(o.all...)
+	o.askLanguage(p)
+	o.texts.ask(p)
+}
+
+// entitiesOf are the entities of a text.
+type entitiesOf struct {
+	Language string   `json:"language"`
+	Entities []entity `json:"entities"`
 }
 
 func (o *entities) hear(text string) (any, error) {
-	type item struct {
-		Entities []entity `json:"entities"`
-	}
-	all, err := items(text, len(o.all), func(i int, v *item) (err error) {
+	all, err := items(text, len(o.all), func(i int, v *entitiesOf) (err error) {
+		v.Language = o.languageOf(v.Language)
 		v.Entities, err = o.locate(i, v.Entities)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	lists := make([][]entity, len(all))
-	for i, v := range all {
-		lists[i] = v.Entities
-	}
-	return o.result(lists), nil
+	return results[entitiesOf]{all}, nil
 }
 
 // locate finds where the entities stand, each after the one before it if it can; what does not stand in the text
@@ -313,16 +333,24 @@ func (o *entities) locate(i int, list []entity) ([]entity, error) {
 }
 
 func (o *entities) infer() ([]tensor, map[string]any) {
-	return column("text", o.all), map[string]any{"types": string(marshal(o.types()))}
+	params := o.parameters()
+	params["types"] = string(marshal(o.types()))
+	return column("text", o.all), params
 }
 
 func (o *entities) inferred(out *outputs) (any, error) {
-	lists, err := itemsOfTensor(out, "json", len(o.all), func(i int, v *[]entity) (err error) {
-		*v, err = o.locate(i, *v)
+	codes, err := o.languagesOf(out)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]entitiesOf, len(o.all))
+	_, err = itemsOfTensor(out, "json", len(o.all), func(i int, v *[]entity) (err error) {
+		all[i].Language = o.languageOf(codes[i])
+		all[i].Entities, err = o.locate(i, *v)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return o.result(lists), nil
+	return results[entitiesOf]{all}, nil
 }

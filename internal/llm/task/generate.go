@@ -135,7 +135,8 @@ type dialogue struct {
 // message is a turn of the caller's conversation.
 type message struct {
 	Role    string `json:"role"`
-	Content string `json:"content"`
+	Text    string `json:"text"`
+	Content string `json:"content,omitempty"` // instead of text, as chats have it
 }
 
 // maxTurns bounds a conversation.
@@ -150,11 +151,15 @@ func readDialogue(c *Call) (operation, error) {
 		return nil, invalid("messages", "must be a list of 1 to 500 messages")
 	}
 	size := runes(o.System)
-	for _, m := range o.Messages {
-		if !slices.Contains([]string{"system", "user", "assistant"}, m.Role) || m.Content == "" {
-			return nil, invalid("messages", "must have roles system, user or assistant, and content")
+	for i, m := range o.Messages {
+		if m.Text == "" {
+			m.Text = m.Content
 		}
-		size += runes(m.Content)
+		if !slices.Contains([]string{"system", "user", "assistant"}, m.Role) || m.Text == "" {
+			return nil, invalid("messages", "must have roles system, user or assistant, and text")
+		}
+		o.Messages[i] = message{Role: m.Role, Text: m.Text}
+		size += runes(m.Text)
 	}
 	if o.Messages[len(o.Messages)-1].Role != "user" {
 		return nil, invalid("messages", "must end with a message of the role user")
@@ -170,7 +175,7 @@ func (o *dialogue) ask(p *prompt) {
 		p.turns = append(p.turns, turn{"system", o.System})
 	}
 	for _, m := range o.Messages {
-		p.turns = append(p.turns, turn(m))
+		p.turns = append(p.turns, turn{m.Role, m.Text})
 	}
 	o.apply(p)
 }

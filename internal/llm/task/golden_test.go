@@ -57,7 +57,7 @@ var golden = []struct {
 		`{"translations":[{"n":1,"text":"Guten Tag"},{"n":2,"text":"Gute \"Nacht\""}]}`, inferred("translation", `["Guten Tag","Gute Nacht"]`)},
 	{"translate-srt", "translate", `{"text":"1\r\n00:00:01,000 --> 00:00:02,000\r\nGood <i>day</i>\r\n\r\n2\r\n00:00:03,000 --> 00:00:04,000\r\n- 2 -\r\n","format":"srt","source":"en","target":"de"}`,
 		`{"translations":[{"n":1,"text":"Guten\n\n<i>Tag</i>"}]}`, inferred("translation", `["Guten <i>Tag</i>"]`)},
-	{"classify", "text.classify", `{"text":"My card is lost","labels":["lost card","exchange rate"],"examples":[{"text":"Where is my card?","label":"lost card"}]}`,
+	{"classify", "text.classify", `{"text":"My card is lost","labels":["lost card",{"label":"exchange rate","description":"what money costs","examples":["How many euros do I get?"]}],"examples":[{"text":"Where is my card?","label":"lost card"}]}`,
 		`{"items":[{"n":1,"labels":[{"label":"Lost card","confidence":0.9},{"label":"exchange rate","confidence":0.1}]}]}`, inferred("scores", "[0.25, 0.75]")},
 	{"classify-batch", "text.classify", `{"texts":["a","b"],"labels":["x","y"]}`,
 		`{"items":[{"n":1,"label":"x","confidence":1},{"n":2,"label":"y"}]}`, inferred("label", `["x","y"]`, "confidence", "[0.5,0.75]")},
@@ -76,14 +76,14 @@ var golden = []struct {
 		`{"items":[{"n":1,"labels":[{"label":"DE","confidence":0.97},{"label":"nl","confidence":0.03}]}]}`, inferred("label", `["de"]`, "confidence", "[0.9700000286102295]")},
 	{"generate", "text.generate", `{"prompt":"Write a haiku","system":"You are a poet","max_tokens":60,"temperature":0.3,"stop":"\n\n"}`,
 		"<think>five, seven, five</think>\nOld pond", inferred("text", `["Old pond"]`)},
-	{"dialogue", "text.dialogue", `{"messages":[{"role":"user","content":"Hello"},{"role":"assistant","content":"Hello!"},{"role":"user","content":"How are you?"}]}`,
+	{"dialogue", "text.dialogue", `{"messages":[{"role":"user","text":"Hello"},{"role":"assistant","text":"Hello!"},{"role":"user","content":"How are you?"}]}`,
 		"Well, thank you.", inferred("text", `["Well."]`)},
 	{"vision-classify", "vision.classify", `{"image":"IMAGE","labels":["cat","dog"],"top":1}`,
 		`{"labels":[{"label":"dog","confidence":0.2},{"label":"cat","confidence":0.8}]}`, inferred("scores", "[0.9,0.1]")},
 	{"vision-detect", "vision.detect", `{"image":"data:image/png;base64,IMAGE","min_confidence":0.5}`,
 		`{"objects":[{"label":"cat","confidence":0.9,"box":{"x":0.1,"y":0.5,"width":0.5,"height":0.5}},{"label":"dog","confidence":0.1,"box":{"x":0,"y":0,"width":1,"height":1}}]}`,
 		inferred("boxes", "[[0.1,0.2,0.5,0.6]]", "label", `["cat"]`, "confidence", "[0.75]")},
-	{"vision-ocr", "vision.ocr", `{"image":"IMAGE"}`, `{"lines":["Total","12.50"]}`, inferred("text", `["Total\n12.50"]`)},
+	{"vision-ocr", "vision.ocr", `{"image":"IMAGE"}`, `{"lines":[{"text":"Total","confidence":0.9},"12.50"]}`, inferred("lines", `["[{\"text\":\"Total\",\"confidence\":0.5,\"box\":{\"x\":0.1,\"y\":0,\"width\":0.5,\"height\":0.5}}]"]`)},
 }
 
 // TestGolden writes for each call what is asked of both kinds of upstream, and the contract's answers.

@@ -15,19 +15,26 @@ import (
 
 // Bounds of a picture, as the engines here have them.
 const (
-	maxImageBytes  = 10 << 20
-	maxImagePixels = 40_000_000
+	maxImageBytes   = 10 << 20
+	maxImagePixels  = 40_000_000
+	maxTurnedPixels = 16_000_000 // of a picture that has to be turned upright, hence decoded
 )
 
 // picture is an image file that a larger model can read.
 type picture struct {
-	base64        string
-	mime          string
-	width, height int // as stored, without the orientation that EXIF may ask for
+	data          []byte // as the caller sent it
+	format        string // png, jpeg, gif, webp
+	width, height int    // upright
+	orientation   int    // of a JPEG, 1 to 8 by EXIF
 }
 
-// url is the picture as a data: URL.
-func (p *picture) url() string { return "data:" + p.mime + ";base64," + p.base64 }
+// base64 is the file as an upstream gets it: without what a camera has written into it, and upright.
+func (p *picture) base64() string {
+	return base64.StdEncoding.EncodeToString(p.clean())
+}
+
+// url is the same as a data: URL.
+func (p *picture) url() string { return "data:image/" + p.format + ";base64," + p.base64() }
 
 // readPicture reads base64 (of the standard or the URL alphabet) or a data: URL of it. Only the header is decoded.
 func readPicture(field, text string) (*picture, error) {
@@ -49,14 +56,25 @@ func readPicture(field, text string) (*picture, error) {
 	if err != nil {
 		return nil, invalid(field, "is not valid base64")
 	}
-	c, mime, err := header(data)
+	p := &picture{data: data, orientation: 1}
+	c, err := p.header()
 	if err != nil || c.Width < 1 || c.Height < 1 {
 		return nil, problem.New(problem.Unprocessable, "llm.task_image", "this is not an image that the model behind this product can read: send PNG, JPEG, GIF or WebP").Because(err)
 	}
-	if len(data) > maxImageBytes || c.Width > maxImagePixels/c.Height {
-		return nil, problem.New(problem.TooLarge, "llm.task_image_size", "an image may have %d bytes and %d pixels at most; make it smaller", maxImageBytes, maxImagePixels)
+	most := maxImagePixels
+	if p.format == "jpeg" {
+		if p.orientation = orientation(data); p.orientation > 1 {
+			most = maxTurnedPixels
+		}
 	}
-	return &picture{base64.StdEncoding.EncodeToString(data), mime, c.Width, c.Height}, nil
+	if len(data) > maxImageBytes || c.Width > most/c.Height {
+		return nil, problem.New(problem.TooLarge, "llm.task_image_size", "an image may have %d bytes and %d pixels at most; make it smaller", maxImageBytes, most)
+	}
+	p.width, p.height = c.Width, c.Height
+	if p.orientation > 4 {
+		p.width, p.height = c.Height, c.Width
+	}
+	return p, nil
 }
 
 // decode64 reads base64 of either alphabet, padded or not, with white space.
@@ -65,24 +83,24 @@ func decode64(text string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 }
 
-// header reads what kind of file it is, and the size of its picture.
-func header(data []byte) (c image.Config, mime string, err error) {
-	r := bytes.NewReader(data)
+// header finds out what kind of file it is, and reads the size of its picture.
+func (p *picture) header() (c image.Config, err error) {
+	r := bytes.NewReader(p.data)
 	switch {
-	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
-		c, err = png.DecodeConfig(r)
-		return c, "image/png", err
-	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
-		c, err = jpeg.DecodeConfig(r)
-		return c, "image/jpeg", err
-	case bytes.HasPrefix(data, []byte("GIF87a")), bytes.HasPrefix(data, []byte("GIF89a")):
-		c, err = gif.DecodeConfig(r)
-		return c, "image/gif", err
-	case len(data) >= 30 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
-		c = webpSize(data)
-		return c, "image/webp", nil
+	case bytes.HasPrefix(p.data, []byte("\x89PNG\r\n\x1a\n")):
+		p.format = "png"
+		return png.DecodeConfig(r)
+	case bytes.HasPrefix(p.data, []byte("\xff\xd8\xff")):
+		p.format = "jpeg"
+		return jpeg.DecodeConfig(r)
+	case bytes.HasPrefix(p.data, []byte("GIF87a")), bytes.HasPrefix(p.data, []byte("GIF89a")):
+		p.format = "gif"
+		return gif.DecodeConfig(r)
+	case len(p.data) >= 30 && string(p.data[:4]) == "RIFF" && string(p.data[8:12]) == "WEBP":
+		p.format = "webp"
+		return webpSize(p.data), nil
 	}
-	return c, "", image.ErrFormat
+	return c, image.ErrFormat
 }
 
 // webpSize is the size in the first chunk of a WebP file (RFC 9649), zero for what is none. data has 30 bytes at least.

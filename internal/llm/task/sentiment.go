@@ -1,7 +1,6 @@
 package task
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,32 +29,20 @@ func (m *mood) check() error {
 // sentiment is text.sentiment, of a text as a whole and of aspects of it.
 type sentiment struct {
 	texts
-	Aspects aspects `json:"aspects"`
+	Aspects []string `json:"aspects"`
+	Find    bool     `json:"find_aspects"` // whatever aspects there are
 }
 
-// aspects are what a text's sentiment is asked about: a list of names, or true for whatever it speaks of.
-type aspects struct {
-	wanted bool
-	names  []string
-}
-
-// UnmarshalJSON reads true, false, or a list.
-func (a *aspects) UnmarshalJSON(raw []byte) error {
-	if json.Unmarshal(raw, &a.wanted) == nil {
-		return nil
-	}
-	err := json.Unmarshal(raw, &a.names)
-	a.wanted = len(a.names) > 0
-	return err
-}
+// wanted reports whether aspects are asked for at all.
+func (o *sentiment) wanted() bool { return o.Find || len(o.Aspects) > 0 }
 
 func readSentiment(c *Call) (operation, error) {
 	o := &sentiment{}
 	if err := c.body(o); err != nil {
 		return nil, err
 	}
-	if len(o.Aspects.names) > 0 {
-		if err := checkLabels(o.Aspects.names, 1); err != nil {
+	if len(o.Aspects) > 0 {
+		if err := checkLabels(o.Aspects, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -67,24 +54,27 @@ func (o *sentiment) ask(p *prompt) {
 		"Give each a score from -1 (most negative) to 1 (most positive), and how sure you are of your judgement as confidence from 0 to 1.")
 	p.shape = `{"items":[{"n":1,"sentiment":"positive","score":0.8,"confidence":0.9}]}`
 	p.size = 40 * len(o.all)
-	if o.Aspects.wanted {
+	if o.wanted() {
 		p.say("Judge also what each text says of single aspects, such as price or service, and quote as mentions the words of the text that say so. " +
 			"An aspect that a text does not speak of is left out. Name aspects in the language of the text.")
 		p.shape = `{"items":[{"n":1,"sentiment":"positive","score":0.8,"confidence":0.9,"aspects":[{"aspect":"price","sentiment":"negative","score":-0.6,"confidence":0.8,"mentions":["a bit dear"]}]}]}`
 		p.size += 2 * runes(o.all...)
 	}
-	if len(o.Aspects.names) > 0 {
+	if len(o.Aspects) > 0 {
 		p.say("The input named aspects is a JSON list of the aspects to judge; there are no others. Write them exactly as they are in the list.")
-		p.list("aspects", o.Aspects.names)
-		p.size += 4 * len(o.all) * runes(o.Aspects.names...)
+		p.list("aspects", o.Aspects)
+		p.size += 4 * len(o.all) * runes(o.Aspects...)
 	}
+	o.askLanguage(p)
 	o.texts.ask(p)
 }
 
 // judged is what is said of one text.
 type judged struct {
 	mood
-	Aspects []aspectMood `json:"aspects"`
+	Language  string       `json:"language"`
+	Sentences []struct{}   `json:"sentences"` // none: a model is asked about the whole text
+	Aspects   []aspectMood `json:"aspects,omitempty"`
 }
 
 // aspectMood is the sentiment of one aspect.
@@ -96,6 +86,7 @@ type aspectMood struct {
 
 func (o *sentiment) hear(text string) (any, error) {
 	all, err := items(text, len(o.all), func(i int, v *judged) (err error) {
+		v.Language, v.Sentences = o.languageOf(v.Language), []struct{}{}
 		if err = v.check(); err == nil {
 			v.Aspects, err = o.fits(i, v.Aspects)
 		}
@@ -104,12 +95,12 @@ func (o *sentiment) hear(text string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.result(all), nil
+	return results[judged]{all}, nil
 }
 
 // fits checks the aspects of a text. Mentions that are not in the text are left out, as is an aspect that is there twice.
 func (o *sentiment) fits(i int, list []aspectMood) ([]aspectMood, error) {
-	if !o.Aspects.wanted {
+	if !o.wanted() {
 		return nil, nil
 	}
 	if len(list) > maxLabels {
@@ -117,7 +108,7 @@ func (o *sentiment) fits(i int, list []aspectMood) ([]aspectMood, error) {
 	}
 	kept, seen := []aspectMood{}, map[string]bool{}
 	for _, a := range list {
-		name, ok := match(a.Aspect, o.Aspects.names)
+		name, ok := match(a.Aspect, o.Aspects)
 		if err := a.check(); err != nil || !ok {
 			return nil, fmt.Errorf("aspect %q: %w", a.Aspect, err)
 		}
@@ -136,11 +127,12 @@ func (o *sentiment) fits(i int, list []aspectMood) ([]aspectMood, error) {
 }
 
 func (o *sentiment) infer() ([]tensor, map[string]any) {
-	params := map[string]any{"labels": string(marshal(moods()[:3]))}
+	params := o.parameters()
+	params["labels"] = string(marshal(moods()[:3]))
 	switch {
-	case len(o.Aspects.names) > 0:
-		params["aspects"] = string(marshal(o.Aspects.names))
-	case o.Aspects.wanted:
+	case len(o.Aspects) > 0:
+		params["aspects"] = string(marshal(o.Aspects))
+	case o.wanted():
 		params["aspects"] = true
 	}
 	return column("text", o.all), params
@@ -152,8 +144,13 @@ func (o *sentiment) inferred(out *outputs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	codes, err := o.languagesOf(out)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]judged, len(rankings))
 	for i, r := range rankings {
+		all[i].Language, all[i].Sentences = o.languageOf(codes[i]), []struct{}{}
 		all[i].mood = mood{Label: r[0].Label, Confidence: r[0].Confidence}
 		for _, l := range r {
 			switch l.Label {
@@ -165,8 +162,8 @@ func (o *sentiment) inferred(out *outputs) (any, error) {
 		}
 		all[i].Score = round(min(max(all[i].Score, -1), 1))
 	}
-	if !o.Aspects.wanted {
-		return o.result(all), nil
+	if !o.wanted() {
+		return results[judged]{all}, nil
 	}
 	if _, ok := out.named("aspects"); !ok {
 		return nil, errors.New("no output aspects")
@@ -178,5 +175,5 @@ func (o *sentiment) inferred(out *outputs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.result(all), nil
+	return results[judged]{all}, nil
 }

@@ -225,13 +225,13 @@ func chat(model string, op operation) ([]byte, error) {
 		r.Messages = append(r.Messages, chatMessage{t.Role, t.Content})
 	}
 	switch text := p.user(key); {
-	case len(p.images) > 0:
+	case len(p.pictures) > 0:
 		parts := []chatPart{}
 		if text != "" {
 			parts = append(parts, chatPart{Type: "text", Text: text})
 		}
-		for _, url := range p.images {
-			parts = append(parts, chatPart{Type: "image_url", Image: &chatImage{url}})
+		for _, pic := range p.pictures {
+			parts = append(parts, chatPart{Type: "image_url", Image: &chatImage{pic.url()}})
 		}
 		r.Messages = append(r.Messages, chatMessage{"user", parts})
 	case text != "":

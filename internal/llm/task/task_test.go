@@ -143,7 +143,7 @@ func TestUnusableAnswers(t *testing.T) {
 		"logits":         {"text.classify", classify, inferred("scores", "[-3.5,2.25]")},
 		"unknown label":  {"text.classify", classify, inferred("label", `["z"]`)},
 		"scores, names":  {"text.language", `{"text":"a"}`, inferred("scores", "[0.1]")},
-		"no aspects":     {"text.sentiment", `{"text":"a","aspects":true}`, inferred("label", `["positive"]`)},
+		"no aspects":     {"text.sentiment", `{"text":"a","find_aspects":true}`, inferred("label", `["positive"]`)},
 		"boxes of three": {"vision.detect", `{"image":"` + samplePNG(t) + `"}`, inferred("boxes", "[1,2,3]", "label", `["a"]`)},
 	} {
 		call := &Call{Operation: c.op, Body: []byte(c.body), Model: "m"}
@@ -242,7 +242,7 @@ func TestForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := decode64(o.base64)
+	raw, err := decode64(o.base64())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -76,7 +75,7 @@ func (o *imageClassify) ask(p *prompt) {
 		p.say("Labels are common nouns in English, in small letters.")
 	}
 	p.shape = labelsShape
-	p.images = []string{o.picture.url()}
+	p.pictures = []*picture{o.picture}
 	p.items, p.size = o.Top, 20*o.Top
 }
 
@@ -93,7 +92,7 @@ func (o *imageClassify) infer() ([]tensor, map[string]any) {
 	if len(o.Labels) > 0 {
 		params["labels"] = string(marshal(o.Labels))
 	}
-	return column("image", []string{o.picture.base64}), params
+	return column("image", []string{o.picture.base64()}), params
 }
 
 func (o *imageClassify) inferred(out *outputs) (any, error) {
@@ -102,14 +101,6 @@ func (o *imageClassify) inferred(out *outputs) (any, error) {
 		return nil, err
 	}
 	return o.result(all[0]), nil
-}
-
-// box is a rectangle of a picture, in pixels from its upper left corner.
-type box struct {
-	X      int `json:"x"`
-	Y      int `json:"y"`
-	Width  int `json:"width"`
-	Height int `json:"height"`
 }
 
 // object is a thing in a picture.
@@ -164,16 +155,14 @@ func (o *detect) ask(p *prompt) {
 	}
 	p.say(fmt.Sprintf("Give at most %d things, the surest first; an empty list if there is none.", o.Max))
 	p.shape = `{"objects":[{"label":"cat","confidence":0.9,"box":{"x":0.1,"y":0.2,"width":0.3,"height":0.4}}]}`
-	p.images = []string{o.picture.url()}
+	p.pictures = []*picture{o.picture}
 	p.items, p.size = o.Max, 30*o.Max
 }
 
 // found is a thing as a model says it.
 type found struct {
 	scored
-	Box struct {
-		X, Y, Width, Height float64
-	} `json:"box"`
+	Box area `json:"box"`
 }
 
 func (o *detect) hear(text string) (any, error) {
@@ -208,7 +197,7 @@ func (o *detect) answer(list []found) (any, error) {
 	kept := []object{}
 	for _, f := range list {
 		label, ok := match(f.Label, o.allowed())
-		b, inside := o.pixels(f.Box.X, f.Box.Y, f.Box.Width, f.Box.Height)
+		b, inside := o.picture.pixels(f.Box)
 		if !ok || !inside || !(f.Confidence >= 0 && f.Confidence <= 1) {
 			return nil, fmt.Errorf("object %q with confidence %v at %v", f.Label, f.Confidence, f.Box)
 		}
@@ -227,32 +216,12 @@ func (o *detect) allowed() []string {
 	return o.Labels
 }
 
-// slack is how far outside of the picture a box may reach before it is taken for nonsense; it is cut at the edge.
-const slack = 0.02
-
-// pixels turns a box in parts of the picture into pixels.
-func (o *detect) pixels(x, y, width, height float64) (b box, ok bool) {
-	for _, v := range []float64{x, y, x + width, y + height} {
-		if !(v >= -slack && v <= 1+slack) {
-			return b, false
-		}
-	}
-	if width <= 0 || height <= 0 {
-		return b, false
-	}
-	w, h := o.picture.width, o.picture.height
-	at := func(v float64, n int) int { return int(math.Round(min(max(v, 0), 1) * float64(n))) }
-	b = box{X: min(at(x, w), w-1), Y: min(at(y, h), h-1)}
-	b.Width, b.Height = max(at(x+width, w)-b.X, 1), max(at(y+height, h)-b.Y, 1)
-	return b, true
-}
-
 func (o *detect) infer() ([]tensor, map[string]any) {
 	params := map[string]any{"max": o.Max, "min_confidence": *o.Least}
 	if len(o.Labels) > 0 {
 		params["labels"] = string(marshal(o.Labels))
 	}
-	return column("image", []string{o.picture.base64}), params
+	return column("image", []string{o.picture.base64()}), params
 }
 
 func (o *detect) inferred(out *outputs) (any, error) {
@@ -278,7 +247,7 @@ func (o *detect) inferred(out *outputs) (any, error) {
 			list[i].Confidence = round(sure[i])
 		}
 		b := boxes[4*i:]
-		list[i].Box.X, list[i].Box.Y, list[i].Box.Width, list[i].Box.Height = b[0], b[1], b[2], b[3]
+		list[i].Box = area{b[0], b[1], b[2], b[3]}
 	}
 	return o.answer(list)
 }
@@ -287,6 +256,7 @@ func (o *detect) inferred(out *outputs) (any, error) {
 type ocr struct {
 	Image    string `json:"image"`
 	Language string `json:"language"`
+	Engine   string `json:"engine"`
 
 	picture *picture
 }
@@ -297,6 +267,9 @@ func readOCR(c *Call) (operation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Engine != "" {
+		return nil, notHere("engine", "is not one that the model behind this product has; leave it out")
+	}
 	o.picture, err = open(o.Image, nil)
 	return o, err
 }
@@ -305,39 +278,64 @@ func readOCR(c *Call) (operation, error) {
 const maxOCR = 4000
 
 func (o *ocr) ask(p *prompt) {
-	p.say("You read the text in a picture: every line exactly as it is written, in reading order, neither translated nor corrected. An empty list if there is none.")
-	p.shape = `{"lines":["first line","second line"]}`
-	p.images = []string{o.picture.url()}
-	p.size = maxOCR
+	p.say("You read the text in a picture: every line exactly as it is written, in reading order, neither translated nor corrected, " +
+		"each with how sure you are of it, from 0 to 1. An empty list if there is none.")
+	p.shape = `{"lines":[{"text":"first line","confidence":0.95}]}`
+	p.pictures = []*picture{o.picture}
+	p.items, p.size = 100, maxOCR
+}
+
+// readLine is a line of text as a model gives it.
+type readLine struct {
+	Text       string   `json:"text"`
+	Confidence *float64 `json:"confidence"`
+	Box        *area    `json:"box"`
+}
+
+// UnmarshalJSON reads an object, or the text alone.
+func (l *readLine) UnmarshalJSON(raw []byte) error {
+	if json.Unmarshal(raw, &l.Text) == nil {
+		return nil
+	}
+	type plain readLine
+	return json.Unmarshal(raw, (*plain)(l))
 }
 
 func (o *ocr) hear(text string) (any, error) {
-	var lines []string
+	var out any
 	err := findJSON(text, func(value []byte) error {
 		var a struct {
-			Lines *[]string `json:"lines"`
-			Text  *string   `json:"text"`
+			Lines *[]readLine `json:"lines"`
+			Text  *string     `json:"text"`
 		}
 		if value[0] == '[' {
-			return json.Unmarshal(value, &lines)
-		}
-		if err := json.Unmarshal(value, &a); err != nil {
+			a.Lines = &[]readLine{}
+			if err := json.Unmarshal(value, a.Lines); err != nil {
+				return err
+			}
+		} else if err := json.Unmarshal(value, &a); err != nil {
 			return err
 		}
-		switch {
-		case a.Lines != nil:
-			lines = *a.Lines
-		case a.Text != nil:
-			lines = nonEmptyLines(*a.Text)
-		default:
+		if a.Lines == nil && a.Text == nil {
 			return errors.New("no lines in the answer")
 		}
-		return nil
+		if a.Lines == nil {
+			a.Lines = linesOf(*a.Text, nil)
+		}
+		var err error
+		out, err = o.answer(*a.Lines)
+		return err
 	})
-	if err != nil {
-		return nil, err
+	return out, err
+}
+
+// linesOf makes lines of a text, which all have one confidence.
+func linesOf(text string, sure *float64) *[]readLine {
+	list := []readLine{}
+	for _, l := range nonEmptyLines(text) {
+		list = append(list, readLine{Text: l, Confidence: sure})
 	}
-	return o.answer(lines), nil
+	return &list
 }
 
 func nonEmptyLines(text string) (list []string) {
@@ -349,9 +347,42 @@ func nonEmptyLines(text string) (list []string) {
 	return list
 }
 
-// answer cuts lines that have line ends in them.
-func (o *ocr) answer(lines []string) any {
-	return o.result(nonEmptyLines(strings.Join(lines, "\n")))
+// textLine is a line as the contract has it. A line of a model that does not tell where it is has no place.
+type textLine struct {
+	Text       string  `json:"text"`
+	Confidence float64 `json:"confidence"`
+	Box        *box    `json:"box,omitempty"`
+	Polygon    []point `json:"polygon,omitempty"`
+}
+
+type point struct {
+	X int `json:"x"`
+	Y int `json:"y"`
+}
+
+// answer checks the lines; one with line ends in it becomes one.
+func (o *ocr) answer(lines []readLine) (any, error) {
+	if len(lines) > maxFound {
+		return nil, fmt.Errorf("%d lines", len(lines))
+	}
+	list := []textLine{}
+	for _, l := range lines {
+		t := textLine{Text: strings.Join(nonEmptyLines(l.Text), " "), Confidence: orElse(l.Confidence, 0)}
+		if !(t.Confidence >= 0 && t.Confidence <= 1) {
+			return nil, fmt.Errorf("a confidence of %v", t.Confidence)
+		}
+		if l.Box != nil {
+			b, ok := o.picture.pixels(*l.Box)
+			if !ok {
+				return nil, fmt.Errorf("a line at %v", *l.Box)
+			}
+			t.Box, t.Polygon = &b, b.corners()
+		}
+		if t.Text != "" {
+			list = append(list, t)
+		}
+	}
+	return o.result(list), nil
 }
 
 func (o *ocr) infer() ([]tensor, map[string]any) {
@@ -359,13 +390,28 @@ func (o *ocr) infer() ([]tensor, map[string]any) {
 	if languageCode.MatchString(o.Language) {
 		params["language"] = o.Language
 	}
-	return column("image", []string{o.picture.base64}), params
+	return column("image", []string{o.picture.base64()}), params
 }
 
 func (o *ocr) inferred(out *outputs) (any, error) {
+	if _, ok := out.named("lines"); ok {
+		all, err := itemsOfTensor(out, "lines", 1, func(int, *[]readLine) error { return nil })
+		if err != nil {
+			return nil, err
+		}
+		return o.answer(all[0])
+	}
 	list, err := out.texts(1, "text")
 	if err != nil {
 		return nil, err
 	}
-	return o.answer(list), nil
+	sure, err := out.numbers("confidence", 1)
+	if err != nil {
+		return nil, err
+	}
+	var one *float64
+	if sure != nil {
+		one = new(round(sure[0]))
+	}
+	return o.answer(*linesOf(list[0], one))
 }
