@@ -2,7 +2,7 @@
 // summaries, keywords, entities, language, similarity and sentence vectors.
 //
 // Everything works with Go alone, by rules, counting and linear models of its own. What scripts/install-engines adds (a
-// language model of 176 languages, a sentence encoder for English, sentiment lexicons of 100 languages) is loaded when it
+// language model of 176 languages, a sentence encoder for English, sentiment lexicons of some thirty languages) is loaded when it
 // is first needed. Nothing here generates text: that is told to be an upstream's task.
 //
 // Invariants: a row of the database is read and written with its owner's name; a trained model is immutable and its
