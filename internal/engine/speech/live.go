@@ -70,6 +70,7 @@ type Live struct {
 	judged   int // samples
 	probs    []float32
 	partial  int // samples of the stretch at hand that were decoded last
+	ending   int // the end with which it was decoded when it seemed to be over
 
 	mu   sync.Mutex
 	busy bool  // a partial text is being made
@@ -328,16 +329,30 @@ func (l *Live) sound(start, end int) []int16 {
 	return slices.Clone(l.pcm[start:end])
 }
 
-// guess has the utterance at hand decoded so far, if it has grown enough and nothing is being decoded.
+// guess has the utterance at hand decoded so far, if it has grown enough and nothing is being decoded. Half a pause
+// before its end it is decoded as it will be then if nothing more is said, so that the final text is there at once.
 func (l *Live) guess() {
-	start, n := l.cut.start(), l.judged-l.cut.start()
-	grown := max(int(firstPartial.Milliseconds())*rate/1000, l.partial+l.partial/2)
-	if l.o.Quiet || n < grown || !l.begin() {
+	start, end := l.cut.start(), l.judged
+	n := end - start
+	ending := l.cut.quiet >= 0
+	switch {
+	case ending && 2*(l.cut.frames-l.cut.quiet) < toFrames(l.cut.cut.MinSilence):
+		return
+	case ending:
+		if end = l.cut.endAt(l.cut.quiet, l.cut.cut.Pad); end == l.ending {
+			return
+		}
+	case l.o.Quiet || n < max(int(firstPartial.Milliseconds())*rate/1000, l.partial+l.partial/2):
+		return
+	}
+	if !l.begin() {
 		return
 	}
 	select {
-	case l.jobs <- job{pcm: l.sound(start, l.judged), start: start, end: l.judged}:
-		l.partial = n
+	case l.jobs <- job{pcm: l.sound(start, end), start: start, end: end}:
+		if l.partial = n; ending {
+			l.ending = end
+		}
 	default:
 		l.idle()
 	}
@@ -376,6 +391,11 @@ func (l *Live) give(j job) {
 
 // decode recognises utterances, one after the other.
 func (l *Live) decode() {
+	type guessed struct {
+		start, end int
+		words      []Word
+	}
+	last := guessed{start: -1}
 	for {
 		var j job
 		var ok bool
@@ -395,18 +415,22 @@ func (l *Live) decode() {
 			l.idle()
 			continue
 		}
-		words, err := l.e.sphinx.words(l.ctx, j.pcm)
-		if !j.final {
-			l.idle()
+		if !j.final || j.start != last.start || j.end != last.end {
+			words, err := l.e.sphinx.words(l.ctx, j.pcm)
+			if !j.final {
+				l.idle()
+			}
+			if err != nil {
+				l.fail(err)
+				return
+			}
+			last = guessed{j.start, j.end, words}
 		}
-		if err != nil {
-			l.fail(err)
-			return
-		}
+		words := slices.Clone(last.words) // newSegment moves them
 		s := newSegment(words, j.start, j.end)
 		ev := Event{Type: Final, Start: s.Start, End: s.End, Text: s.Text, Words: s.Words, Confidence: s.Confidence}
 		if !j.final {
-			if s.Text == "" {
+			if s.Text == "" || l.o.Quiet {
 				continue
 			}
 			ev.Type = Partial

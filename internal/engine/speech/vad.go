@@ -20,17 +20,19 @@ type judge interface {
 	name() (engine, model string)
 }
 
-// energy judges by loudness above the noise and by periodicity, in Go alone.
+// energy judges by loudness above the noise, in the band of voices, and by periodicity, in Go alone.
 type energy struct {
 	recent [64]float64 // decibels of the last two seconds
 	n      int
-	last   float32 // sample before the frame, for the pre-emphasis
+	before float64 // power of the frame before
+	hum    float32 // what is below the band
+	lows   [2]float32
 }
 
 const (
-	quietest = -58.0 // dBFS after pre-emphasis; below is never speech
-	loudest  = -42.0 // dBFS; noise of the first two seconds is taken to be no louder
-	above    = 7.0   // dB above the noise where it is as likely speech as not
+	quietest = -60.0 // dBFS; below is never speech
+	loudest  = -45.0 // dBFS; noise of the first two seconds is taken to be no louder
+	above    = 5.5   // dB above the noise where it is as likely speech as not
 	// A voice has a pitch of 70 to 400 Hz.
 	shortLag, longLag = rate / 400, rate / 70
 )
@@ -46,16 +48,22 @@ func (e *energy) judge(_ context.Context, out []float32, pcm []int16) ([]float32
 	return out, nil
 }
 
-func (e *energy) frame(x *[frame]float32) float32 {
-	var power float64
-	prev := e.last
-	for _, v := range x {
-		d := float64(v - 0.9*prev) // rumble and hum are not speech
-		power += d * d
-		prev = v
+// band keeps about 150 to 2500 Hz: poles of first order, one against rumble and two against hiss.
+func (e *energy) band(x *[frame]float32) (power float64) {
+	for i, v := range x {
+		e.hum += 0.06 * (v - e.hum)
+		e.lows[0] += 0.62 * (v - e.hum - e.lows[0])
+		e.lows[1] += 0.62 * (e.lows[0] - e.lows[1])
+		x[i] = e.lows[1]
+		power += float64(x[i]) * float64(x[i])
 	}
-	e.last = prev
-	level := 10 * math.Log10(power/frame+1e-10)
+	return power / frame
+}
+
+func (e *energy) frame(x *[frame]float32) float32 {
+	power := e.band(x)
+	level := 10 * math.Log10((power+e.before)/2+1e-10)
+	e.before = power
 	e.recent[e.n%len(e.recent)] = level
 	e.n++
 	if level < quietest {
@@ -70,8 +78,22 @@ func (e *energy) frame(x *[frame]float32) float32 {
 	}
 	floor = max(floor, quietest)
 	p := 1 / (1 + math.Exp(-(level-floor-above)/1.5))
+	pitch := periodicity(x)
+	if pitch > 0.9 && crest(x, power) < 3 {
+		return 0 // a tone: its peaks are 3 dB above its power, those of a voice 6 and more
+	}
 	// What is loud without a pitch may be a consonant, or a door.
-	return float32(p * (0.4 + 0.6*min(1, periodicity(x)/0.45)))
+	pitch = min(1, pitch/0.5)
+	return float32(p * (0.3 + 0.7*pitch*pitch))
+}
+
+// crest is how much the peak is above the power.
+func crest(x *[frame]float32, power float64) float64 {
+	var peak float32
+	for _, v := range x {
+		peak = max(peak, v*v)
+	}
+	return float64(peak) / (power + 1e-12)
 }
 
 // periodicity is the highest normalised autocorrelation at the lags of a voice.
@@ -254,8 +276,13 @@ func (c *cutter) push(p float32) (began bool, done *stretch) {
 // start is the sample at which the stretch at hand begins.
 func (c *cutter) start() int { return max(c.before, c.first*frame-c.cut.Pad*rate/1000) }
 
+// endAt is the sample at which it ends if it does before a frame.
+func (c *cutter) endAt(atFrame, pad int) int {
+	return min(atFrame*frame+pad*rate/1000, c.frames*frame)
+}
+
 func (c *cutter) end(atFrame, pad int) *stretch {
-	s := &stretch{start: c.start(), end: min(atFrame*frame+pad*rate/1000, c.frames*frame)}
+	s := &stretch{start: c.start(), end: c.endAt(atFrame, pad)}
 	var sum float64
 	for _, p := range c.probs[:min(atFrame-c.first, len(c.probs))] {
 		sum += float64(p)
