@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 )
 
 // task is the handler of a call that is neither a chat nor an embedding, nil for no such path.
@@ -87,16 +88,14 @@ func (s *Server) translate(w http.ResponseWriter, r *http.Request) bool {
 	if spec == nil {
 		return done
 	}
-	out := map[string]any{"source": orElse(in.Source, "en"), "target": in.Target, "engine": "fake", "model": model}
 	if in.Texts == nil {
-		out["translation"] = inTongue(spec, in.Target, in.Text)
-	} else {
-		list := make([]string, len(in.Texts))
-		for i, t := range in.Texts {
-			list[i] = inTongue(spec, in.Target, t)
-		}
-		out["translations"] = list
+		in.Texts = []string{in.Text}
 	}
-	reply(w, out)
+	list, characters := make([]map[string]any, len(in.Texts)), 0
+	for i, t := range in.Texts {
+		characters += utf8.RuneCountInString(t)
+		list[i] = map[string]any{"text": inTongue(spec, in.Target, t), "source": orElse(in.Source, "en"), "engine": "fake", "model": model, "quality": "rules"}
+	}
+	reply(w, map[string]any{"translations": list, "target": in.Target, "format": "text", "engine": "fake", "model": model, "quality": "rules", "characters": characters})
 	return true
 }

@@ -57,8 +57,8 @@ func TestProtocols(t *testing.T) {
 	}{
 		{"flask", "/translate", `{"text":"hello","sourceLanguage":"en","targetLanguage":"fr"}`, 200, `{"translation":"[fr] hello"}`},
 		{"flask, incomplete", "/translate", `{"text":"hello"}`, 400, `{"error":"text, sourceLanguage`},
-		{"contract", "/v1/translate", `{"model":"m","text":"hello","target":"fr"}`, 200, `"translation":"[fr] hello"`},
-		{"contract, batch", "/v1/translate", `{"texts":["a","b"],"target":"fr"}`, 200, `"translations":["[fr] a","[fr] b"]`},
+		{"contract", "/v1/translate", `{"model":"m","text":"hello","target":"fr"}`, 200, `"text":"[fr] hello"}]}`},
+		{"contract, batch", "/v1/translate", `{"texts":["a","b"],"target":"fr"}`, 200, `"text":"[fr] b"}`},
 		{"contract, no target", "/v1/translate", `{"text":"hello"}`, 400, `"status":400`},
 		{"contract, refused", "/v1/translate", `{"model":"away","text":"hello","target":"fr"}`, 503, `"detail"`},
 		{"infer", "/v2/models/mt/infer", `{"parameters":{"operation":"translate","target":"de"},"inputs":[{"name":"text","shape":[2,1],"datatype":"BYTES","data":["a","b"]}]}`, 200, `"data":["[de] a","[de] b"]`},

@@ -111,16 +111,9 @@ func (o *language) result(all []ranking) any {
 	return results[item]{list}
 }
 
-func (o *generate) result(text string) any {
-	return struct {
-		Text string `json:"text"`
-	}{text}
-}
-
-func (o *dialogue) result(text string) any {
-	return struct {
-		Message message `json:"message"`
-	}{message{Role: "assistant", Text: text}}
+// written is a text that a model has written.
+type written struct {
+	Text string `json:"text"`
 }
 
 // labelSet names where labels come from: a list that was asked for, or whatever the model says.

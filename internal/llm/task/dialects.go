@@ -113,16 +113,17 @@ func readDeepL(c *Call) (operation, error) {
 		Context   string     `json:"context"`
 		Formality string     `json:"formality"`
 		Glossary  string     `json:"glossary_id"`
+		More      textOrList `json:"glossary_ids"`
 		Tags      string     `json:"tag_handling"`
 	}
 	if v, ok := c.form(); ok {
 		r.Text = textOrList{v["text"], true}
 		r.Source, r.Target, r.Context = v.Get("source_lang"), v.Get("target_lang"), v.Get("context")
-		r.Formality, r.Glossary, r.Tags = v.Get("formality"), v.Get("glossary_id"), v.Get("tag_handling")
+		r.Formality, r.Glossary, r.Tags = v.Get("formality"), v.Get("glossary_id")+v.Get("glossary_ids"), v.Get("tag_handling")
 	} else if err := c.body(&r); err != nil {
 		return nil, err
 	}
-	if r.Glossary != "" {
+	if r.Glossary != "" || len(r.More.list) > 0 {
 		return nil, storedGlossary()
 	}
 	t := &translate{texts: r.Text.list, context: r.Context, render: (*translate).deepl}
@@ -150,12 +151,18 @@ func readDeepL(c *Call) (operation, error) {
 
 func (t *translate) deepl(all []translation) any {
 	type item struct {
-		Source string `json:"detected_source_language"`
-		Text   string `json:"text"`
+		Source  string   `json:"detected_source_language"`
+		Text    string   `json:"text"`
+		Billed  int      `json:"billed_characters"`
+		Model   string   `json:"model_type_used,omitempty"`
+		Engine  string   `json:"engine"`
+		Quality string   `json:"quality"`
+		Ignored []string `json:"ignored,omitempty"`
 	}
 	list := make([]item, len(all))
 	for i, a := range all {
-		list[i] = item{strings.ToUpper(a.Source), a.Text}
+		base, _, _ := strings.Cut(a.Source, "-")
+		list[i] = item{strings.ToUpper(base), a.Text, runes(t.docs[i].parts...), a.Model, a.Engine, a.Quality, a.Ignored}
 	}
 	return struct {
 		Translations []item `json:"translations"`

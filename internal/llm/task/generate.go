@@ -54,12 +54,11 @@ func (s *sampling) check() error {
 	return nil
 }
 
-// apply puts the options into a prompt. What is written freely has no reason for temperature 0, unless it is asked for.
+// apply puts the options into a prompt. What is written freely has no reason for temperature 0: the upstream's default
+// holds, unless the caller has another.
 func (s *sampling) apply(p *prompt) {
-	p.limit, p.topP, p.stop, p.temperature = s.MaxTokens, s.TopP, s.Stop, 0.7
-	if s.Temperature != nil {
-		p.temperature = *s.Temperature
-	}
+	p.limit, p.topP, p.stop, p.temperature = s.MaxTokens, s.TopP, s.Stop, s.Temperature
+	p.free = true
 }
 
 func (s *sampling) parameters() map[string]any {
@@ -106,7 +105,7 @@ func (o *generate) ask(p *prompt) {
 }
 
 func (o *generate) hear(text string) (any, error) {
-	return o.result(text), nil
+	return written{text}, nil
 }
 
 func (o *generate) infer() ([]tensor, map[string]any) {
@@ -122,7 +121,7 @@ func (o *generate) inferred(out *outputs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.result(list[0]), nil
+	return written{list[0]}, nil
 }
 
 // dialogue is text.dialogue: the next turn of a conversation.
@@ -180,7 +179,7 @@ func (o *dialogue) ask(p *prompt) {
 	o.apply(p)
 }
 
-func (o *dialogue) hear(text string) (any, error) { return o.result(text), nil }
+func (o *dialogue) hear(text string) (any, error) { return written{text}, nil }
 
 func (o *dialogue) infer() ([]tensor, map[string]any) {
 	params := o.parameters()
@@ -195,7 +194,7 @@ func (o *dialogue) inferred(out *outputs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.result(list[0]), nil
+	return written{list[0]}, nil
 }
 
 // tooLong is the refusal of more text than an upstream is sent.

@@ -22,11 +22,12 @@ type prompt struct {
 	pictures []*picture
 	turns    []turn // a conversation; it stands for itself, not as data of a task
 
-	items       int // answers expected
-	size        int // code points of what the answer is about; adds to the bound of its length
-	least       int // code points that the answer has at least
-	limit       int // the caller's own limit of tokens; 0 none
-	temperature float64
+	items       int      // answers expected
+	size        int      // code points of what the answer is about; adds to the bound of its length
+	least       int      // code points that the answer has at least
+	limit       int      // the caller's own limit of tokens; 0 none
+	free        bool     // no task with one right answer
+	temperature *float64 // of a free one
 	topP        *float64
 	stop        []string
 }
@@ -144,7 +145,7 @@ func (p *prompt) user(key string) string {
 type chatRequest struct {
 	Model       string        `json:"model"`
 	Messages    []chatMessage `json:"messages"`
-	Temperature float64       `json:"temperature"`
+	Temperature *float64      `json:"temperature"`
 	MaxTokens   int           `json:"max_tokens"`
 	Format      *chatFormat   `json:"response_format,omitempty"`
 	Stop        []string      `json:"stop,omitempty"`

@@ -1,50 +1,3 @@
-// Package task serves the capability contracts (translation, language, vision) from upstreams that do not speak them:
-// it turns a call of a contract into a request of the upstream's protocol, and the upstream's answer into an answer of the
-// contract, which says "engine": "upstream" and the upstream's model.
-//
-// It opens no connection, keeps no state and knows nothing of prices; the gateway makes the round trip between [Encode] and
-// [Decode]. It does not measure either: a call costs what its route measures, whichever upstream serves it.
-//
-// # Protocols
-//
-// [Chat] asks a chat model (OpenAI chat completions) for strict JSON at temperature 0, with a bound of output tokens that is
-// derived from the input. Whatever comes from the caller stands between marks with a key that occurs nowhere in it, so that no
-// text can end its fence; only what was checked against a list or a pattern stands outside.
-//
-// [Flask] is POST /translate {text, sourceLanguage, targetLanguage} → {translation}.
-//
-// [KServe] is the open inference protocol v2 (Triton Inference Server, KServe, OpenVINO, MLServer) in JSON without
-// binary tensors: POST /v2/models/MODEL/infer. A model that serves an operation is written like this:
-//
-//   - The request's parameter "operation" is the route's name. Further parameters are the request's options, under their
-//     names in the contract; an option that is no string, number or boolean is JSON in a string. Options that the
-//     caller did not give are missing.
-//   - There is one input, of datatype BYTES and shape [n, 1], one element an item, so that a Triton model with batching
-//     declares it as dims: [ 1 ]. It is called "text", or "image", whose elements are the image file in base64. The
-//     dialogue has one element, the list of its messages in JSON; "aspects" and the like are parameters.
-//   - Of the outputs those with the names below are read, or else, where there is just one thing to say, the first. Shapes are
-//     not looked at: n elements in row-major order, flat or nested, have to be there for n items.
-//
-// The operations, the parameters beside "operation", and the outputs (BYTES unless said otherwise):
-//
-//	translate         target, source, format, formality, context, glossary       translation; source (optional: language codes)
-//	text.classify     labels, examples                                           label and confidence (FP32); or scores (FP32, n × labels)
-//	text.sentiment    labels, aspects                                            as text.classify; the labels are positive, neutral, negative
-//	text.language     -                                                          label and confidence; or scores with labels
-//	text.summarise    sentences, characters, language                            summary
-//	text.keywords     top                                                        json: a list of {"text", "score"} for each item
-//	text.entities     types                                                      json: a list of {"text", "type"} for each item
-//	text.generate     max_tokens, temperature                                    text
-//	text.dialogue     max_tokens, temperature                                    text
-//	vision.classify   labels, top                                                label and confidence; or scores (FP32, n × labels)
-//	vision.detect     labels, threshold                                          boxes (FP32, m × 4: x, y, width, height as parts of the picture's), label (m), confidence (FP32, m)
-//	vision.ocr        language                                                   text
-//
-// The names of scores are the labels that were asked for, or an output "labels", or a parameter "labels" of the answer: a JSON
-// list in a string.
-//
-// Invariants: Encode and Decode are functions of their arguments alone; an answer of Decode is one of the operation, or an
-// error: labels are among those asked for, as many answers as questions, numbers in their range.
 package task
 
 import (
@@ -214,6 +167,9 @@ func chat(model string, op operation) ([]byte, error) {
 		return nil, tooLong(maxWritten)
 	}
 	key := p.key()
+	if !p.free {
+		p.temperature = new(float64)
+	}
 	r := &chatRequest{Model: model, Temperature: p.temperature, MaxTokens: p.maxTokens(), TopP: p.topP, Stop: p.stop}
 	if p.shape != "" {
 		r.Format = &chatFormat{"json_object"}

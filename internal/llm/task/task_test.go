@@ -194,7 +194,7 @@ func TestContracts(t *testing.T) {
 		{"translate.libre.translate", "application/x-www-form-urlencoded", `q=Hello&q=you&source=en&target=fr`, `["Bonjour","toi"]`,
 			`{"quality":"model","translatedText":["Bonjour","toi"],"engine":"upstream","model":"m"}`},
 		{"translate.deepl.translate", "", `{"text":["<i>Hello</i>"],"target_lang":"PT-BR","tag_handling":"xml","formality":"prefer_less"}`, `[{"source":"en","text":"<i>Oi</i>"}]`,
-			`{"translations":[{"detected_source_language":"EN","text":"<i>Oi</i>"}],"engine":"upstream","model":"m"}`},
+			`{"translations":[{"detected_source_language":"EN","text":"<i>Oi</i>","billed_characters":12,"model_type_used":"m","engine":"upstream","quality":"model"}],"engine":"upstream","model":"m"}`},
 		{"translate.text", "", `{"text":"Hello","target":"fr","source":"en","memory":{"use":true}}`, `["Bonjour"]`,
 			`{"translations":[{"text":"Bonjour","source":"en","engine":"upstream","model":"m","quality":"model","ignored":["memory"]}],"target":"fr","format":"text","quality":"model","ignored":["memory"],"characters":7,"engine":"upstream","model":"m"}`},
 	} {

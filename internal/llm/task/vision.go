@@ -96,11 +96,31 @@ func (o *imageClassify) infer() ([]tensor, map[string]any) {
 }
 
 func (o *imageClassify) inferred(out *outputs) (any, error) {
-	all, err := out.scores(1, o.Labels)
+	if _, ok := out.named("scores"); ok {
+		all, err := out.matrix(1, o.Labels)
+		if err != nil {
+			return nil, err
+		}
+		return o.result(all[0]), nil
+	}
+	labels, err := out.texts(-1, "label")
 	if err != nil {
 		return nil, err
 	}
-	return o.result(all[0]), nil
+	sure, err := out.numbers("confidence", len(labels))
+	if err != nil {
+		return nil, err
+	}
+	r := make(ranking, len(labels))
+	for i, l := range labels {
+		if r[i] = (scored{l, 1}); sure != nil {
+			r[i].Confidence = round(sure[i])
+		}
+	}
+	if r, err = r.checked(o.Labels); err != nil {
+		return nil, err
+	}
+	return o.result(r), nil
 }
 
 // object is a thing in a picture.
@@ -275,14 +295,14 @@ func readOCR(c *Call) (operation, error) {
 }
 
 // maxOCR is the text of a page, in code points, that an answer is sized for.
-const maxOCR = 4000
+const maxOCR = 2000
 
 func (o *ocr) ask(p *prompt) {
 	p.say("You read the text in a picture: every line exactly as it is written, in reading order, neither translated nor corrected, " +
 		"each with how sure you are of it, from 0 to 1. An empty list if there is none.")
 	p.shape = `{"lines":[{"text":"first line","confidence":0.95}]}`
 	p.pictures = []*picture{o.picture}
-	p.items, p.size = 100, maxOCR
+	p.size = maxOCR
 }
 
 // readLine is a line of text as a model gives it.
