@@ -318,8 +318,22 @@ func decodeStream(s *segment, in, stream string) (text string, ok bool) {
 			stack = stack[:len(stack)-1]
 		}
 	}
-	got := out.String()
+	got := tidy(in, out.String())
 	return got, len(stack) == 0 && s.sound(in, got)
+}
+
+// spaceBefore are marks that a space before them was put by a blank, where the source has none.
+var spaceBefore = regexp.MustCompile(` +([.,;:!?)])`)
+
+// tidy takes out spaces that Apertium adds around blanks.
+func tidy(in, out string) string {
+	if !strings.Contains(in, "  ") {
+		out = strings.Join(strings.FieldsFunc(out, func(r rune) bool { return r == ' ' }), " ")
+	}
+	if !spaceBefore.MatchString(in) {
+		out = spaceBefore.ReplaceAllString(out, "$1")
+	}
+	return out
 }
 
 func sortInts(a []int) {

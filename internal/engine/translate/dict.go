@@ -50,6 +50,7 @@ type lexicon struct {
 	total   float64                // of all frequencies
 	longest int                    // runes of a word
 	t2s     map[rune]rune          // traditional characters
+	weight  map[rune]int           // of the word that t2s has a character from
 	most    int                    // words of an English key
 }
 
@@ -74,7 +75,7 @@ func readLexicon(packed []byte) (*lexicon, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &lexicon{zh: make(map[string][]int, 1<<18), en: make(map[string][]candidate, 1<<18), t2s: map[rune]rune{}}
+	x := &lexicon{zh: make(map[string][]int, 1<<18), en: make(map[string][]candidate, 1<<18), t2s: map[rune]rune{}, weight: map[rune]int{}}
 	for line := range strings.Lines(string(data)) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 7)
 		if len(f) != 7 {
@@ -103,8 +104,8 @@ func (x *lexicon) add(e entry) {
 		s, t := []rune(e.simp), []rune(e.trad)
 		for j := range t {
 			if len(s) == len(t) && t[j] != s[j] {
-				if _, known := x.t2s[t[j]]; !known || len(t) == 1 {
-					x.t2s[t[j]] = s[j]
+				if w := e.freq + 1; w > x.weight[t[j]] { // the likeliest word decides
+					x.t2s[t[j]], x.weight[t[j]] = s[j], w
 				}
 			}
 		}
@@ -260,7 +261,7 @@ func (d *dictionary) translate(ctx context.Context, p pair, in []input, h hints)
 		}
 		switch {
 		case p.to == "en":
-			out[i] = d.toEnglish(x, s.text, h)
+			out[i] = d.toEnglish(x, s.seg, s.text, h)
 		case p.from == "en":
 			text, words := d.toChinese(x, s.text, h)
 			if out[i] = text; p.to == "zh-Hant" {

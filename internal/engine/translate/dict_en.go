@@ -27,7 +27,7 @@ go v 去|come v 来|know v 知道|think v 认为|say v 说|tell v 告诉|speak v
 man n 男人|woman n 女人|people n 人|person n 人|child n 孩子|friend n 朋友|house n 房子|home n 家|book n 书|car n 车|water n 水|time n 时间|day n 天|year n 年|school n 学校|money n 钱|thing n 东西|job n 工作|room n 房间|dog n 狗|cat n 猫|
 tom n 汤姆|mary n 玛丽|john n 约翰|boston n 波士顿|australia n 澳大利亚|french n 法语|english n 英语|chinese n 中文|mother n 母亲|father n 父亲|brother n 兄弟|sister n 姐妹|
 thank you d 谢谢你|thanks d 谢谢|good morning d 早上好|good night d 晚安|hello d 你好|hi d 你好|sorry a 对不起|excuse me d 对不起|of course d 当然|at least d 至少|at home p 在家|
-i'm r 我|you're r 你|he's r 他|she's r 她|it's r 它|we're r 我们|they're r 他们|i'll r 我会|you'll r 你会|he'll r 他会|she'll r 她会|we'll r 我们会|they'll r 他们会|i've r 我|you've r 你|we've r 我们|they've r 他们|i'd r 我|that's r 那是|what's r 什么是|there's v 有|who's r 谁是|where's r 哪里|
+how are you r 你好吗|what time p 几点|a little d 一点|had better z 最好|be able to z 能|each other r 互相|one another r 互相|next n 下一个|last a 上一个|right now t 现在|soon d 很快|early d 早|afternoon n 下午|morning n 早上|evening n 晚上|night n 晚上|this year t 今年|these days t 最近|a few a 几个|other a 其他|another a 另一个|same a 同样|better a 更好|best a 最好|more than p 超过|wife n 妻子|husband n 丈夫|son n 儿子|daughter n 女儿|parents n 父母|teacher n 老师|student n 学生|station n 车站|train n 火车|bus n 公共汽车|letter n 信|question n 问题|problem n 问题|answer v 回答|party n 派对|fun a 有趣|old man n 老人|become v 成为|find out v 发现|look for v 寻找|look like v 看起来像|get up v 起床|go to bed v 睡觉|arrive v 到达|steal v 偷|meet v 见|put v 放|keep v 保持|start v 开始|begin v 开始|finish v 完成|bring v 带来|send v 送|turn v 转|walk v 走|sit v 坐|stand v 站|die v 死|happen v 发生|change v 改变|show v 给|enjoy v 喜欢|hope v 希望|agree v 同意|decide v 决定|worry v 担心|smile v 笑|laugh v 笑|cry v 哭|
 `
 
 // gloss is a piece of an English sentence on its way to Chinese.
@@ -79,20 +79,41 @@ func wordsOf(text string) (words []string) {
 	return words
 }
 
+// contractions are what stands behind an apostrophe.
+var contractions = map[string]string{"ll": "will", "re": "are", "ve": "have", "m": "am", "d": "would"}
+
+// expand takes contractions apart: "it'll" is "it will". A possessive stays.
+func expand(words []string) []string {
+	out := make([]string, 0, len(words)+4)
+	for _, w := range words {
+		head, tail, ok := strings.Cut(w, "'")
+		full := contractions[strings.ToLower(tail)]
+		switch l := strings.ToLower(head); {
+		case ok && full != "":
+			out = append(out, head, full)
+		case ok && strings.EqualFold(tail, "s") && among(" it he she that what who where there how here ", l):
+			out = append(out, head, "is")
+		default:
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 // maxPhrase is how many English words are looked up as one.
 const maxPhrase = 6
 
 // toChinese translates one English sentence.
 func (d *dictionary) toChinese(x *lexicon, text string, h hints) (string, []gloss) {
-	words := wordsOf(strings.ReplaceAll(text, "’", "'"))
+	words := expand(wordsOf(strings.ReplaceAll(text, "’", "'")))
 	lower := make([]string, len(words))
-	around := map[string]bool{}
+	around := map[string]float64{} // what a word is worth for choosing a sense; what the caller says is the context, most
 	for i, w := range words {
 		lower[i] = strings.ToLower(w)
-		around[lower[i]] = true
+		around[lower[i]] = 1.5
 	}
 	for _, w := range wordsOf(strings.ToLower(h.context)) {
-		around[w] = true
+		around[w] = 4
 	}
 	var out []gloss
 	for i := 0; i < len(words); {
@@ -106,7 +127,7 @@ func (d *dictionary) toChinese(x *lexicon, text string, h hints) (string, []glos
 }
 
 // phrase finds the longest phrase at i.
-func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map[string]bool, before []gloss) (gloss, int) {
+func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map[string]float64, before []gloss) (gloss, int) {
 	if r := firstRune(words[i]); isMark(r) {
 		return gloss{zh: words[i], mark: true}, 1
 	} else if !wordRune(r) {
@@ -117,13 +138,15 @@ func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map
 		if g, ok := d.enFixed()[key]; ok {
 			return g, n
 		}
-		if g, ok := d.lookUp(x, key, "", around, before); ok {
-			return g, n
+		first, rest, _ := strings.Cut(key, " ")
+		if base := d.eng().base[first]; base == "" || n > 1 {
+			if g, ok := d.lookUp(x, key, "", around, before); ok {
+				return g, n
+			}
 		}
 		if n == 1 {
-			key = strings.TrimSuffix(key, "'s")
+			first = strings.TrimSuffix(key, "'s")
 		}
-		first, rest, _ := strings.Cut(key, " ")
 		if rest != "" {
 			rest = " " + rest
 		}
@@ -159,13 +182,15 @@ func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map
 
 // lookUp chooses among the Chinese words for an English one: a gloss that stands early among few, a frequent word, the part
 // of speech that fits, and other glosses that occur in the text around (Lesk).
-func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]bool, before []gloss) (gloss, bool) {
+func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]float64, before []gloss) (gloss, bool) {
 	var best *entry
 	most := math.Inf(-1)
 	verbWanted := form == "past" || form == "ing" || form == "participle"
-	nounWanted := false
+	nounWanted, adjWanted := false, false
 	if n := len(before); n > 0 {
 		switch p := before[n-1]; {
+		case p.zh == "是" || p.pos == "d":
+			adjWanted = true
 		case p.en == "to" || p.pos == "z" || p.pos == "r" && p.form == "" && !strings.HasSuffix(p.zh, "的") && p.pos != "a":
 			verbWanted = true
 		case p.en == "the" || p.en == "a" || p.en == "an" || strings.HasSuffix(p.zh, "的") || p.pos == "a" || p.pos == "m":
@@ -189,6 +214,9 @@ func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]bool
 		if verbWanted && c.verb {
 			score += 2.5
 		}
+		if adjWanted && strings.HasPrefix(e.pos, "a") {
+			score += 2.5
+		}
 		if nounWanted && c.verb {
 			score -= 2.5
 		}
@@ -197,8 +225,8 @@ func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]bool
 				continue
 			}
 			for f := range strings.FieldsFuncSeq(strings.ToLower(g), func(r rune) bool { return !unicode.IsLetter(r) }) {
-				if len(f) > 3 && around[f] && f != key {
-					score += 1.5
+				if len(f) > 3 && f != key {
+					score += around[f]
 				}
 			}
 		}
@@ -209,7 +237,7 @@ func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]bool
 			best, most = e, score
 		}
 	}
-	if best == nil {
+	if best == nil || strings.Contains(key, " ") && best.freq < 30 && !isName(best) {
 		return gloss{}, false
 	}
 	pos := "n"
@@ -223,6 +251,7 @@ func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]bool
 // questions, politeness. It is no grammar.
 func (d *dictionary) enRules(in []gloss, h hints) []gloss {
 	in = swapOf(in)
+	in = prepose(in)
 	var out []gloss
 	last := func() gloss {
 		for i := len(out) - 1; i >= 0; i-- {
@@ -256,6 +285,8 @@ func (d *dictionary) enRules(in []gloss, h hints) []gloss {
 				continue
 			}
 			g.zh = "很"
+		case g.zh == "是" && (nextWord.form == "past" || nextWord.form == "participle") && nextWord.pos == "v":
+			g.zh = "被"
 		case g.zh == "是" && (nextWord.form == "ing" || nextWord.pos == "p" || nextWord.zh == "不"):
 			if nextWord.form != "ing" {
 				continue
@@ -301,6 +332,53 @@ func swapOf(in []gloss) []gloss {
 		}
 	}
 	return out
+}
+
+// prepose moves what says when and where before the verb, as Chinese has it: "we eat in a café today" → 我们今天在咖啡店吃.
+func prepose(in []gloss) []gloss {
+	verb := -1
+	for i := 0; i < len(in); i++ {
+		switch g := in[i]; {
+		case g.mark || g.pos == "w" || g.pos == "c":
+			verb = -1
+		case verb < 0 && (g.pos == "v" || g.pos == "z") && g.zh != "有" && !isQuestionWord(g.en):
+			verb = i
+			if i > 0 && in[i-1].pos == "d" {
+				verb = i - 1
+			}
+		case verb > 0 && g.pos == "t":
+			in = moved(in, i, i+1, verb)
+			verb++
+		case verb > 0 && g.pos == "p" && among(" 在 和 为 从 通过 关于 ", g.zh) && in[verb].zh != "是":
+			end := i + 1
+			for end < len(in) && !in[end].mark && in[end].pos != "w" && in[end].pos != "c" && in[end].pos != "p" && in[end].pos != "t" && in[end].pos != "z" {
+				end++
+			}
+			if end > i+1 {
+				at := verb
+				if in[at].pos == "z" || in[at].pos == "d" {
+					at++
+				}
+				in = moved(in, i, end, at)
+				verb += end - i
+				i = end - 1
+			}
+		}
+	}
+	return in
+}
+
+// moved puts in[from:to] before in[at].
+func moved(in []gloss, from, to, at int) []gloss {
+	out := make([]gloss, 0, len(in))
+	out = append(out, in[:at]...)
+	out = append(out, in[from:to]...)
+	out = append(out, in[at:from]...)
+	return append(out, in[to:]...)
+}
+
+func isQuestionWord(en string) bool {
+	return strings.HasPrefix(en, "wh") || strings.HasPrefix(en, "how")
 }
 
 func isQuestion(in []gloss) bool {

@@ -102,7 +102,10 @@ func writeDOCX(z *zip.Reader, texts map[int]*docxText, d *document, out []string
 			return nil, err
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // slot is the content of a w:t element.

@@ -18,6 +18,9 @@ import (
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
+// dictionaryForTests is loaded once for all of them.
+var dictionaryForTests = &dictionary{}
+
 // recorded is an engine.Writer that keeps the answer.
 type recorded struct {
 	status  int
@@ -55,6 +58,8 @@ func engineOn(t testing.TB, d *db.DB, change ...func(*Options)) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.dict = dictionaryForTests
+	e.routes = routes{[]machine{e.dict, e.apt}}
 	t.Cleanup(func() {
 		if err := e.Close(context.Background()); err != nil {
 			t.Error(err)

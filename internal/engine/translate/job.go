@@ -121,7 +121,7 @@ func (w *work) do(ctx context.Context) (*Translation, error) {
 	if err := w.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if w.t.Source == w.j.target || !w.split() {
+	if w.t.Source == unknown || w.t.Source == w.j.target || !w.split() {
 		w.t.Engine, w.t.Model, w.t.Quality = "none", "", qualityNone
 		out := make([]string, len(w.d.segs))
 		for i := range w.d.segs {
@@ -154,6 +154,9 @@ func (w *work) finish(out []string) (*Translation, error) {
 	return &w.t, nil
 }
 
+// unknown is the language of a text without letters (ISO 639-2).
+const unknown = "und"
+
 // prepare finds the languages, the route and the glossary.
 func (w *work) prepare(ctx context.Context) error {
 	j := w.j
@@ -161,8 +164,11 @@ func (w *work) prepare(ctx context.Context) error {
 	if j.source == auto {
 		w.t.Source, w.t.Confidence = w.e.identify(w.sample())
 		w.t.Detected = true
+		if w.t.Source == "" {
+			w.t.Source = unknown
+		}
 	}
-	if w.t.Source == j.target {
+	if w.t.Source == unknown || w.t.Source == j.target {
 		return nil
 	}
 	if w.t.Source == "zh" && j.target == "en" && traditional(w.sample()) {

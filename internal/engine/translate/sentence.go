@@ -15,7 +15,7 @@ type sentence struct {
 }
 
 // abbreviations end with a full stop and no sentence.
-const abbreviations = " mr mrs ms dr prof sr sra st vs etc e.g i.e no fig vol pp al jr inc ltd co cf approx dept est u.s u.k "
+const abbreviations = " mr mrs ms dr prof sr sra st vs etc e.g i.e fig vol pp al jr inc ltd co cf approx dept est u.s u.k "
 
 // sentences splits a text with marks. Together the pieces are the text. A sentence is never cut inside paired tags.
 func (s *segment) sentences(text string) (all []sentence) {
@@ -93,5 +93,8 @@ func endsSentence(runes []rune, start, i int) bool {
 		b--
 	}
 	w := strings.ToLower(strings.TrimLeft(string(runes[b:i]), `("'«“`))
+	if w == "no" { // number
+		return j >= len(runes) || !unicode.IsDigit(runes[j])
+	}
 	return utf8.RuneCountInString(w) > 1 && !strings.Contains(abbreviations, " "+w+" ") || w != "" && unicode.IsDigit(firstRune(w)) && b > start
 }

@@ -70,6 +70,7 @@ type Engine struct {
 	routes routes
 	store  *store
 	index  *fuzzyCache
+	serves map[string]handler // by route
 	turns  chan struct{}
 	queued atomic.Int64
 }
@@ -94,6 +95,10 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{o: o, dict: &dictionary{}, apt: newApertium(o.Dir.Path("apertium", "modes"), o.Log), store: &store{o.DB}}
 	e.routes = routes{[]machine{e.dict, e.apt}}
 	e.index = newFuzzyCache(e.store)
+	e.serves = map[string]handler{}
+	for _, o := range operations() {
+		e.serves[o.Name] = o.serve
+	}
 	e.turns = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	return e, nil
 }
@@ -129,12 +134,11 @@ func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) 
 	if r.Route == nil {
 		return errors.New("translate: a request without a route")
 	}
-	for _, o := range operations() {
-		if o.Name == r.Route.Name {
-			return o.serve(e, ctx, r, w)
-		}
+	serve := e.serves[r.Route.Name]
+	if serve == nil {
+		return fmt.Errorf("translate: no route %q", r.Route.Name)
 	}
-	return fmt.Errorf("translate: no route %q", r.Route.Name)
+	return serve(e, ctx, r, w)
 }
 
 // Describe implements engine.Describer: the dictionary, and Apertium's pairs that are installed or known.
