@@ -29,7 +29,7 @@ type weights [rankers]float32
 
 // The blends that apply where the space gives none; found by search on generated data, see [Evaluate].
 var (
-	forYouWeights  = weights{byItemCF: 0.30, byUserCF: 0.15, byFactors: 0.40, byContent: 0.10, byPopular: 0.05, bySegment: 0.05}
+	forYouWeights  = weights{byItemCF: 0.20, byUserCF: 0.20, byFactors: 0.40, byContent: 0.20, byPopular: 0.10, bySegment: 0.05}
 	similarWeights = weights{byItemCF: 0.50, byFactors: 0.20, byContent: 0.30}
 )
 
