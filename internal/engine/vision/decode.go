@@ -2,6 +2,7 @@ package vision
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -11,6 +12,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"strings"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -99,10 +101,10 @@ func header(data []byte) (format, Info, error) {
 	}
 	c, err := f.config(bytes.NewReader(data))
 	if err != nil {
-		return f, Info{}, unreadable(f.name, err)
+		return f, Info{}, unreadable(f.name, data, err)
 	}
 	if c.Width < 1 || c.Height < 1 {
-		return f, Info{}, unreadable(f.name, fmt.Errorf("%d × %d pixels", c.Width, c.Height))
+		return f, Info{}, unreadable(f.name, data, fmt.Errorf("%d × %d pixels", c.Width, c.Height))
 	}
 	// The sides come first, so that their product cannot overflow.
 	if c.Width > maxSide || c.Height > maxSide || c.Width*c.Height > MaxPixels {
@@ -111,7 +113,7 @@ func header(data []byte) (format, Info, error) {
 	}
 	m := readMeta(f.name, data)
 	if f.name == "tiff" && m.wasteful(c.Width, c.Height) {
-		return f, Info{}, unreadable(f.name, errors.New("tiles far larger than the picture"))
+		return f, Info{}, unreadable(f.name, data, errors.New("tiles far larger than the picture"))
 	}
 	info := Info{f.name, c.Width, c.Height, m.orientation, 0}
 	if m.orientation >= 5 {
@@ -153,7 +155,7 @@ func Decode(data []byte) (*Picture, error) {
 	}
 	m, err := safely(f, data)
 	if err != nil {
-		return nil, unreadable(f.name, err)
+		return nil, unreadable(f.name, data, err)
 	}
 	b := m.Bounds()
 	w, h := info.Width, info.Height
@@ -162,7 +164,7 @@ func Decode(data []byte) (*Picture, error) {
 	}
 	// A frame of a GIF may be smaller than the picture; nothing may be larger than what the header said.
 	if b.Dx() < 1 || b.Dy() < 1 || b.Dx() > w || b.Dy() > h {
-		return nil, unreadable(f.name, fmt.Errorf("%v does not fit %d × %d", b, w, h))
+		return nil, unreadable(f.name, data, fmt.Errorf("%v does not fit %d × %d", b, w, h))
 	}
 	p := nrgba(m)
 	info.Width, info.Height = p.Rect.Dx(), p.Rect.Dy()
@@ -183,9 +185,23 @@ func safely(f format, data []byte) (m image.Image, err error) {
 	return f.decode(bytes.NewReader(data))
 }
 
+// cutOff reports whether a file lacks what its format ends with.
+func cutOff(format string, data []byte) bool {
+	switch format {
+	case "png":
+		return !bytes.Contains(data, []byte("IEND"))
+	case "jpeg":
+		return !bytes.Contains(data, []byte{0xff, 0xd9})
+	case "webp":
+		return uint64(binary.LittleEndian.Uint32(data[4:]))+8 > uint64(len(data))
+	}
+	return false
+}
+
 // unreadable says whether a file is cut off or damaged.
-func unreadable(format string, cause error) error {
-	if errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, io.EOF) {
+func unreadable(format string, data []byte, cause error) error {
+	// Some decoders tell the end of the file in words alone.
+	if errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, io.EOF) || strings.HasSuffix(cause.Error(), "EOF") || cutOff(format, data) {
 		return problem.New(problem.Unprocessable, "vision.truncated", "the %s image is cut off: its end is missing", format).Because(cause)
 	}
 	return problem.New(problem.Unprocessable, "vision.corrupt", "the %s image is damaged, or of a kind that is not supported", format).Because(cause)
