@@ -88,20 +88,21 @@ func (e *Engine) botsAnalytics(c *call) error {
 		return engine.Invalid("from", "must be before to, by 400 days at most")
 	}
 	var now, before *Effect
+	var b *Bot
 	err = e.o.DB.View(c.ctx, func(tx *db.Tx) error {
-		if _, err := readBot(tx, c.Owner, c.path("bot")); err != nil {
+		if b, err = readBot(tx, c.Owner, c.path("bot")); err != nil {
 			return err
 		}
-		if now, err = e.effect(tx, c.Owner, c.path("bot"), from, to); err != nil {
+		if now, err = e.effect(tx, c.Owner, b.ID, from, to); err != nil {
 			return err
 		}
-		before, err = e.effect(tx, c.Owner, c.path("bot"), from.Add(-to.Sub(from)), from)
+		before, err = e.effect(tx, c.Owner, b.ID, from.Add(-to.Sub(from)), from)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, map[string]any{"bot": c.path("bot"), "period": now, "before": before})
+	return c.json(http.StatusOK, map[string]any{"bot": b.ID, "period": now, "before": before})
 }
 
 // when reads a day or a time.

@@ -20,8 +20,10 @@ const results = 6
 // confidence is how sure a hit is to answer, 0 to 1: how much of the question's weight it has, or how near its vector is. A single
 // word tells little, even if it is there.
 func (h hit) confidence(asked int) float64 {
-	n := float64(asked)
-	words := h.cover * n / (n + 0.4)
+	words := h.cover
+	if asked < 2 {
+		words *= 0.7
+	}
 	near := max(0, min(1, (h.near-0.4)/0.5))
 	return 1 - (1-words)*(1-0.5*near)
 }

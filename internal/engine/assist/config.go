@@ -24,7 +24,7 @@ const (
 	maxDays      = 365
 	defaultDays  = 30
 	// defaultThreshold is the least confidence of an answer that is given; see reports/assist.json for what it keeps out.
-	defaultThreshold = 0.42
+	defaultThreshold = 0.4
 	defaultIntent    = 0.45
 	defaultTries     = 2
 )
@@ -241,6 +241,9 @@ func (b *Bot) check() error {
 	var err error
 	if err = badName("name", b.Name, maxName); err != nil {
 		return err
+	}
+	if strings.HasPrefix(b.Name, "bot_") || strings.Contains(b.Name, "/") {
+		return engine.Invalid("name", "must not look like an id or a path: the bot can be called by it")
 	}
 	if b.Languages, err = cleanLanguages("languages", b.Languages); err != nil {
 		return err

@@ -2,6 +2,7 @@ package assist
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 )
@@ -44,13 +45,14 @@ type index struct {
 	lengths  []int32
 	average  float64
 	terms    map[string][]posting
+	chars    map[rune]int32 // in how many passages a wide character is
 	langs    map[string]int // passages by language
 	bytes    int64          // about what it takes in memory
 }
 
 // build makes an index of documents.
 func build(revision int64, docs []indexed) *index {
-	ix := &index{revision: revision, docs: docs, terms: map[string][]posting{}, langs: map[string]int{}}
+	ix := &index{revision: revision, docs: docs, terms: map[string][]posting{}, chars: map[rune]int32{}, langs: map[string]int{}}
 	total := 0
 	count := map[string]int{}
 	for d := range docs {
@@ -75,6 +77,9 @@ func build(revision int64, docs []indexed) *index {
 			ix.lengths = append(ix.lengths, int32(n))
 			total += n
 			ix.langs[doc.language]++
+			for r := range characters(ps.Heading + doc.text[ps.Start:ps.End]) {
+				ix.chars[r]++
+			}
 			for t, c := range count {
 				ix.terms[t] = append(ix.terms[t], posting{at, uint16(min(c, math.MaxUint16))})
 			}
@@ -98,9 +103,22 @@ func (ix *index) language() string {
 	return best
 }
 
-func (ix *index) weight(term string) float64 {
-	n := float64(len(ix.terms[term]))
-	return math.Log(1 + (float64(len(ix.places))-n+0.5)/(n+0.5))
+func (ix *index) weight(term string) float64 { return ix.rarity(len(ix.terms[term])) }
+
+// rarity is the weight of what is in n passages.
+func (ix *index) rarity(n int) float64 {
+	return math.Log(1 + (float64(len(ix.places)-n)+0.5)/(float64(n)+0.5))
+}
+
+// characters are the wide characters of a text.
+func characters(text string) map[rune]bool {
+	out := map[rune]bool{}
+	for _, r := range text {
+		if wide(r) {
+			out[r] = true
+		}
+	}
+	return out
 }
 
 // hit is a passage that was found. Cover is the part of the question's weight that it has, Near the cosine of its
@@ -164,7 +182,6 @@ func (ix *index) search(q query, most int) []hit {
 
 func (ix *index) lexical(q query) []hit {
 	found := map[int32]*hit{}
-	all := 0.0
 	asked := make([]string, 0, len(q.terms))
 	for t := range q.terms {
 		asked = append(asked, t)
@@ -172,7 +189,6 @@ func (ix *index) lexical(q query) []hit {
 	slices.Sort(asked) // so that sums of floats are the same each time
 	for _, t := range asked {
 		w := ix.weight(t) * q.terms[t]
-		all += w
 		for _, p := range ix.terms[t] {
 			if q.lang != "" && ix.docs[ix.places[p.passage].doc].language != q.lang {
 				continue
@@ -183,17 +199,54 @@ func (ix *index) lexical(q query) []hit {
 				found[p.passage] = h
 			}
 			n := float64(p.count)
-			h.cover += w
+			if !wide(firstRune(t)) {
+				h.cover += w
+			}
 			h.bm25 += w * n * (bm25K + 1) / (n + bm25K*(1-bm25B+bm25B*float64(ix.lengths[p.passage])/ix.average))
 		}
 	}
 	out := make([]hit, 0, len(found))
 	for _, h := range found {
-		h.cover /= max(all, 1e-9)
 		out = append(out, *h)
 	}
 	slices.SortFunc(out, func(a, b hit) int { return cmp.Or(cmp.Compare(b.bm25, a.bm25), cmp.Compare(a.at, b.at)) })
+	ix.cover(q, asked, out[:min(depth, len(out))])
 	return out
+}
+
+// cover finishes the covers of hits, which have the weights of words so far. Of scripts without spaces single characters count:
+// half of the pairs of a question are no words, and tell nothing by being absent.
+func (ix *index) cover(q query, asked []string, hits []hit) {
+	all := 0.0
+	chars := map[rune]float64{}
+	for _, t := range asked {
+		if !wide(firstRune(t)) {
+			all += ix.weight(t) * q.terms[t]
+			continue
+		}
+		for _, r := range t {
+			if _, ok := chars[r]; !ok {
+				chars[r] = 0
+			}
+			chars[r] = max(chars[r], ix.rarity(int(ix.chars[r]))*q.terms[t])
+		}
+	}
+	order := slices.Sorted(maps.Keys(chars))
+	for _, r := range order {
+		all += chars[r]
+	}
+	for i := range hits {
+		if len(chars) > 0 {
+			_, p, text := ix.passage(hits[i])
+			has := characters(p.Heading + text)
+			for _, r := range order {
+				if has[r] {
+					hits[i].cover += chars[r]
+				}
+			}
+		}
+		hits[i].cover /= max(all, 1e-9)
+	}
 }
 
 // nearest ranks the passages that have vectors by cosine.
@@ -239,7 +292,7 @@ func quantise(v []float32) []int8 {
 	return out
 }
 
-// text of a hit's passage, with its document.
+// passage is a hit's passage, with its document.
 func (ix *index) passage(h hit) (*indexed, passage, string) {
 	pl := ix.places[h.at]
 	doc := &ix.docs[pl.doc]

@@ -64,7 +64,7 @@ func TestKnowledge(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 	rest := h.do("GET "+docs+"?after="+list.text("data.1.id"), nil)
-	if rest.text("data.0.source") != "faq.csv" || rest.at("has_more") != false {
+	if len(rest.at("data").([]any)) != 1 || rest.at("has_more") != false {
 		t.Errorf("%v", rest)
 	}
 	if got := search("怎么付款"); !strings.Contains(got.text("results.0.text"), "支付宝") || got.text("language") != "zh" {
@@ -80,7 +80,7 @@ func TestKnowledge(t *testing.T) {
 	if doc.text("text") == "" {
 		t.Errorf("%v", doc)
 	}
-	h.do("DELETE "+docs+"/"+list.text("data.0.id"), nil)
+	h.do("DELETE "+docs+"/"+first.text("data.0.id"), nil)
 	if got := search("Norway"); len(got.at("results").([]any)) != 0 {
 		t.Errorf("%v", got)
 	}

@@ -211,14 +211,17 @@ func (l *live) resume(m liveMessage) error {
 		if err := s.admit(m.Secret); err != nil {
 			return err
 		}
-		if s.bot != l.r.Params["bot"] {
+		if l.bot, err = readBot(tx, s.owner, l.r.Params["bot"]); err != nil {
+			return err
+		}
+		if s.bot != l.bot.ID {
 			return notFound("session", m.Session)
 		}
 		l.id, l.secret, l.lang = s.id, m.Secret, s.language
-		if l.bot, err = readBot(tx, s.owner, s.bot); err == nil && l.lang == "" {
+		if l.lang == "" {
 			l.lang = l.bot.Languages[0]
 		}
-		return err
+		return nil
 	})
 }
 

@@ -104,7 +104,11 @@ func (e *Engine) botsReplace(c *call) error {
 
 func (e *Engine) botsDelete(c *call) error {
 	return update(e, c, http.StatusOK, func(tx *db.Tx) (deleted, error) {
-		return deleted{c.path("bot"), true}, deleteBot(tx, c.Owner, c.path("bot"))
+		b, err := readBot(tx, c.Owner, c.path("bot"))
+		if err != nil {
+			return deleted{}, err
+		}
+		return deleted{b.ID, true}, deleteBot(tx, c.Owner, b.ID)
 	})
 }
 

@@ -108,8 +108,9 @@ func scanBot(scan func(...any) error) (*Bot, error) {
 	return &b, nil
 }
 
+// readBot finds a bot by its id or its name.
 func readBot(tx *db.Tx, owner, id string) (*Bot, error) {
-	b, err := scanBot(tx.QueryRow(`SELECT `+botColumns+` FROM assist_bot WHERE owner = $1 AND id = $2`, owner, id).Scan)
+	b, err := scanBot(tx.QueryRow(`SELECT `+botColumns+` FROM assist_bot WHERE owner = $1 AND (id = $2 OR name = $2)`, owner, id).Scan)
 	if errors.Is(err, db.ErrNoRows) {
 		return nil, notFound("bot", id)
 	}

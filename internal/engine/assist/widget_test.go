@@ -1,0 +1,24 @@
+package assist_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/engine/assist"
+)
+
+// TestWidget holds what a page relies on: that the script is small, and never parses what it gets as HTML.
+func TestWidget(t *testing.T) {
+	js := string(assist.Widget())
+	if len(js) > 30<<10 {
+		t.Errorf("%d bytes", len(js))
+	}
+	for _, bad := range []string{"innerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"} {
+		if strings.Contains(js, bad) {
+			t.Errorf("the widget uses %s", bad)
+		}
+	}
+	if !strings.Contains(js, assist.SecretHeader) || !strings.Contains(js, "aria-live") {
+		t.Error("something is missing")
+	}
+}
