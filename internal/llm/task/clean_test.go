@@ -118,3 +118,17 @@ func FuzzPicture(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkUpright turns the photograph of a telephone, 12 megapixels.
+func BenchmarkUpright(b *testing.B) {
+	var buf bytes.Buffer
+	if err := jpeg.Encode(&buf, image.NewYCbCr(image.Rect(0, 0, 4000, 3000), image.YCbCrSubsampleRatio420), nil); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := upright(buf.Bytes(), 6); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

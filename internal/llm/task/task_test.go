@@ -50,6 +50,7 @@ func TestRefusals(t *testing.T) {
 		{"translate", `{"text":"a","target":"fr","format":"pdf"}`, "llm.task_field"},
 		{"translate", `{"document":"UEs=","target":"fr","format":"docx"}`, "llm.task_format"},
 		{"translate", `{"text":"{","target":"fr","format":"json"}`, "llm.task_document"},
+		{"translate", `{"text":"[1,2]","target":"fr","format":"json"}`, "llm.task_field"},
 		{"translate", `{"text":"no cues","target":"fr","format":"srt"}`, "llm.task_document"},
 		{"translate", `{"text":"a","target":"fr","glossary":"gls_1"}`, "llm.task_glossary"},
 		{"translate", `{"text":"a","target":"fr","glossary":[1]}`, "llm.task_field"},

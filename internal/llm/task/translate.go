@@ -134,6 +134,9 @@ func (t *translate) begin(c *Call, sourceField, source, targetField, target stri
 		t.docs = append(t.docs, d)
 		t.parts = append(t.parts, d.parts...)
 	}
+	if len(t.parts) == 0 {
+		return invalid("text", "has nothing to translate")
+	}
 	if len(t.parts) > maxParts || runes(t.texts...) > maxRunes {
 		return tooLong(maxRunes)
 	}
@@ -277,7 +280,6 @@ func (t *translate) hear(text string) (any, error) {
 
 // rendered is a translation as a model gives it.
 type rendered struct {
-	N           *int    `json:"n"`
 	Text        *string `json:"text"`
 	Translation *string `json:"translation"` // instead of text
 	Source      string  `json:"source"`
@@ -349,7 +351,9 @@ func (t *translate) answer(list []rendered) (any, error) {
 		if err := t.fits(part, *list[i].Text); err != nil {
 			return nil, err
 		}
-		texts[i] = inPlace(part, *list[i].Text)
+		if texts[i] = part; hasLetters(part) {
+			texts[i] = inPlace(part, *list[i].Text)
+		}
 	}
 	whole, sources := make([]string, len(t.docs)), make([]string, len(t.docs))
 	for i, d := range t.docs {
