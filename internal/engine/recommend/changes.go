@@ -7,6 +7,8 @@ import (
 // delta is what has changed in a space, as read from the database.
 type delta struct {
 	seq    int64
+	cfg    *Config
+	tests  []experiment
 	nums   []int32 // of items
 	items  []item
 	users  []changedUser
@@ -23,7 +25,14 @@ type changedUser struct {
 // readDelta reads what came after the sequence.
 func readDelta(tx *db.Tx, r *spaceRow, after int64) (*delta, error) {
 	d := &delta{seq: r.seq}
-	err := readItems(tx, r.id, after, func(n int32, it item) { d.nums, d.items = append(d.nums, n), append(d.items, it) })
+	var err error
+	if d.cfg, err = storedConfig(r.config); err != nil {
+		return nil, err
+	}
+	if d.tests, err = readExperiments(tx, r.id, true); err != nil {
+		return nil, err
+	}
+	err = readItems(tx, r.id, after, func(n int32, it item) { d.nums, d.items = append(d.nums, n), append(d.items, it) })
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,8 @@ type Match struct {
 	Tags       []string          `json:"tags,omitempty"` // any of them
 	Categories []string          `json:"categories,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
+
+	ids map[string]bool // IDs, where they are many
 }
 
 // Filter narrows one answer.
@@ -73,6 +75,28 @@ type Filter struct {
 	ExcludeIDs  []string `json:"exclude_ids,omitempty"`
 	MinPrice    *Price   `json:"min_price,omitempty"`
 	MaxPrice    *Price   `json:"max_price,omitempty"`
+
+	not map[string]bool // ExcludeIDs, where they are many
+}
+
+// setOf makes a set of a list that is too long to be searched for each item.
+func setOf(list []string) map[string]bool {
+	if len(list) <= 8 {
+		return nil
+	}
+	m := make(map[string]bool, len(list))
+	for _, s := range list {
+		m[s] = true
+	}
+	return m
+}
+
+// among says whether s is in the list, whose set is given if it has one.
+func among(s string, list []string, set map[string]bool) bool {
+	if set != nil {
+		return set[s]
+	}
+	return slices.Contains(list, s)
 }
 
 // Price is a figure that items are filtered by, in millionths of its currency's unit. In JSON it is a number or a string.
@@ -271,6 +295,9 @@ func (c *Config) complete() {
 	c.kindWeights = [kinds]float32{view: 1, click: 2, cart: 4, purchase: 6, like: 4, rating: 2}
 	for name, w := range c.EventWeights {
 		c.kindWeights[kindOf(name)] = float32(w)
+	}
+	for i := range c.Rules {
+		c.Rules[i].Match.ids = setOf(c.Rules[i].Match.IDs)
 	}
 }
 

@@ -16,9 +16,9 @@ type posting struct {
 func damp(n float32) float32 { return 1 + float32(math.Log(float64(n))) }
 
 // idf is how much a term tells, by how few items have it.
-func (m *model) idf(h uint32) float32 {
-	return float32(math.Log(1 + float64(len(m.items))/float64(1+len(m.posts[h]))))
-}
+func (m *model) idf(h uint32) float32 { return idf(len(m.items), len(m.posts[h])) }
+
+func idf(items, having int) float32 { return float32(math.Log(1 + float64(items)/float64(1+having))) }
 
 // repost changes the postings of an item from one set of terms to another. Lists are sorted by item, and items
 // come in rising numbers, so that it nearly always appends.

@@ -3,11 +3,13 @@ package recommend
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -24,6 +26,7 @@ type EvalOptions struct {
 	Items  int    // 0: 1500
 	Events int    // 0: 90,000
 	Probes int    // events whose effect on the next answer is timed; 0: 200
+	Scale  int    // events of a space ten times as large as its items, of which speed and memory are measured; 0: no such report
 	Date   string // of the reports; "": today
 }
 
@@ -194,7 +197,45 @@ func Evaluate(ctx context.Context, o EvalOptions) ([]engine.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(quality, *speed), nil
+	out := append(quality, *speed)
+	if o.Scale == 0 {
+		return out, nil
+	}
+	o.Events, o.Items, o.Users = o.Scale, o.Scale/10, o.Scale/20
+	w = generate(o, now)
+	dir, err := os.MkdirTemp("", "recommend-scale-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	figures, err := w.measured(ctx, dir, o.Users)
+	return append(out, engine.Report{Family: "recommend", Engine: Name, Model: Hybrid, Version: Version, Task: "scale: speed and memory",
+		Data:    fmt.Sprintf("generated: %d users, %d items, %d events, seed %d", o.Users, o.Items, len(w.events), o.Seed),
+		Samples: scaleAsks, Date: o.Date, Figures: figures,
+		Note: fmt.Sprintf("%d processors, training on one thread; events written in batches of %d to SQLite, synced", runtime.GOMAXPROCS(0), maxEvents)}), err
+}
+
+// measured is scale on an engine and a database in dir.
+func (w *world) measured(ctx context.Context, dir string, users int) (out []engine.Figure, err error) {
+	err = onDatabase(ctx, dir, func(e *Engine) (err error) { out, err = w.scale(ctx, e, users); return err })
+	return out, err
+}
+
+// onDatabase runs fn with an engine on a new database in dir.
+func onDatabase(ctx context.Context, dir string, fn func(*Engine) error) error {
+	d, err := db.Open(ctx, "sqlite:"+filepath.Join(dir, "evaluate.db"), db.Options{})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Migrate(ctx, Migrations); err != nil {
+		return err
+	}
+	e, err := New(Options{DB: d})
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(e), e.Close(context.WithoutCancel(ctx)))
 }
 
 func (w *world) quality(ctx context.Context, o EvalOptions, data string) ([]engine.Report, error) {
@@ -202,7 +243,8 @@ func (w *world) quality(ctx context.Context, o EvalOptions, data string) ([]engi
 	if err != nil {
 		return nil, err
 	}
-	m, held := w.model(cfg).hold(evalMostUsers, o.Seed, w.now)
+	m := w.model(cfg)
+	held := m.hold(evalMostUsers, o.Seed, w.now)
 	if m.fit, err = train(ctx, m.matrix(w.now), len(m.items), nil, 2, o.Seed); err != nil {
 		return nil, err
 	}
@@ -239,23 +281,13 @@ func (w *world) realTime(ctx context.Context, o EvalOptions, data string) (*engi
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	d, err := db.Open(ctx, "sqlite:"+filepath.Join(dir, "evaluate.db"), db.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	if err := d.Migrate(ctx, Migrations); err != nil {
-		return nil, err
-	}
-	e, err := New(Options{DB: d})
-	if err != nil {
-		return nil, err
-	}
-	defer e.Close(context.WithoutCancel(ctx))
-	if err := w.write(ctx, e, "evaluate", "world"); err != nil {
-		return nil, err
-	}
-	took, err := w.probe(ctx, e, o)
+	var took []time.Duration
+	err = onDatabase(ctx, dir, func(e *Engine) (err error) {
+		if err = w.write(ctx, e, "evaluate", "world"); err == nil {
+			took, err = w.probe(ctx, e, o)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -264,7 +264,7 @@ func (e *Engine) flush(ctx context.Context) error {
 	var errs []error
 	for key, part := range bySpace {
 		err := e.change(ctx, key.owner, key.name, func(tx *db.Tx, r *spaceRow) error { return insertExposures(tx, r, part) })
-		if err == nil || problem.Is(err, problem.NotFound) {
+		if err == nil || isMissing(err) || problem.Is(err, problem.Conflict) { // the space is gone, or full
 			continue
 		}
 		errs = append(errs, err)

@@ -1,6 +1,9 @@
 package recommend
 
 import (
+	"maps"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -47,36 +50,93 @@ func (e *Engine) fitter() {
 func (e *Engine) fit(s *space) {
 	began := time.Now()
 	now := e.now()
-	s.mu.RLock()
-	events, items := s.m.events, len(s.m.items)
-	matrix := s.m.matrix(now)
-	before := s.m.fit
-	gone := s.m.gone
-	if gone != s.m.fittedGone {
+	c := s.snapshot()
+	before := c.fit
+	if c.gone != c.fittedGone {
 		before = nil // what was learnt from who has gone must not live on
 	}
-	segments := s.m.segmentTops(now)
-	pairs, keep, seq := s.m.pairs, s.m.cfg.KeepEvents, s.m.seq
-	s.mu.RUnlock()
 	var f *factors
-	if pairs >= leastFit {
+	if c.pairs >= leastFit {
 		var err error
-		if f, err = train(e.ctx, matrix, items, before, e.procs, 1); err != nil {
+		if f, err = train(e.ctx, c.matrix(now), len(c.items), before, e.procs, 1); err != nil {
 			return // shutting down
 		}
 	}
+	segments, norms := c.segmentTops(now), c.norms()
 	s.mu.Lock()
-	if s.m.gone == gone {
+	if s.m.gone == c.gone { // else someone has gone meanwhile: it is trained again
 		s.m.segTop = segments
 	}
-	s.m.fit, s.m.fitted, s.m.fittedGone = f, events, gone
-	s.m.setNorms()
+	s.m.fit, s.m.fitted, s.m.fittedGone = f, c.events, c.gone
+	for n := range norms {
+		if it := &s.m.items[n]; len(it.terms) == len(c.items[n].terms) {
+			it.norm = norms[n]
+		}
+	}
 	s.mu.Unlock()
 	s.rest.Store(time.Now().Add(restTimes * time.Since(began)).UnixNano())
-	e.log.Debug("recommend: trained", "space", s.key.name, "pairs", pairs, "items", items, "took", time.Since(began))
-	if err := e.prune(e.ctx, s.id, seq, keep); err != nil && e.ctx.Err() == nil {
+	e.log.Debug("recommend: trained", "space", s.key.name, "pairs", c.pairs, "items", len(c.items), "took", time.Since(began))
+	if err := e.prune(e.ctx, s.id, c.seq, c.cfg.KeepEvents); err != nil && e.ctx.Err() == nil {
 		e.log.Warn("recommend: removing old events", "error", err)
 	}
+}
+
+// copied is how many users or items are copied before others may have their turn.
+const copied = 4096
+
+// snapshot copies what training and evaluation read: items without their users, users with their pairs. It does so in
+// pieces, so that nobody waits long; what changes in between is in the copy or is not.
+func (s *space) snapshot() *model {
+	s.mu.RLock()
+	m := s.m
+	c := newModel(m.cfg, m.landmark)
+	c.seq, c.pairs, c.events, c.listed, c.firstSeen = m.seq, m.pairs, m.events, m.listed, m.firstSeen
+	c.fit, c.fitted, c.gone, c.fittedGone = m.fit, m.fitted, m.gone, m.fittedGone
+	c.segments, c.newness = maps.Clone(m.segments), slices.Clone(m.newness)
+	items, users := len(m.items), len(m.users)
+	s.mu.RUnlock()
+	c.items, c.users = make([]item, items), make([]user, users)
+	for from := 0; from < items; from += copied {
+		s.mu.RLock()
+		for n := from; n < min(from+copied, items); n++ {
+			c.items[n] = m.items[n]
+			c.items[n].users = nil
+		}
+		s.mu.RUnlock()
+	}
+	for from := 0; from < users; from += copied {
+		s.mu.RLock()
+		for n := from; n < min(from+copied, users); n++ {
+			u := &m.users[n]
+			c.users[n] = user{id: u.id, pairs: slices.Clone(u.pairs), segs: u.segs}
+		}
+		s.mu.RUnlock()
+	}
+	// Pairs of items that came in between would have none to belong to.
+	for n := range c.users {
+		c.users[n].pairs = slices.DeleteFunc(c.users[n].pairs, func(p pair) bool { return int(p.item) >= items })
+	}
+	return c
+}
+
+// norms computes the lengths of the vectors of a copy, which has no postings.
+func (m *model) norms() []float32 {
+	df := map[uint32]int{}
+	for i := range m.items {
+		for _, t := range m.items[i].terms {
+			df[t.hash]++
+		}
+	}
+	out := make([]float32, len(m.items))
+	for i := range m.items {
+		sum := float32(0)
+		for _, t := range m.items[i].terms {
+			w := t.tf * idf(len(m.items), df[t.hash])
+			sum += w * w
+		}
+		out[i] = float32(math.Sqrt(float64(sum)))
+	}
+	return out
 }
 
 // segmentKeep is how many items of a group of users are kept.

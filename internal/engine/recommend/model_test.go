@@ -255,7 +255,7 @@ func TestManyAtOnce(t *testing.T) {
 				case 1:
 					if i%10 == 0 {
 						err = r.e.Forget(t.Context(), r.owner, "shop", fmt.Sprintf("b%d", i/10))
-					} else if s := r.e.loaded(r.owner, "shop"); s != nil {
+					} else if s := r.e.loaded(t.Context(), r.owner, "shop"); s != nil {
 						r.e.fit(s)
 					}
 				case 2:

@@ -22,45 +22,35 @@ type Scores struct {
 // heldOut is a user's last item, taken out of the model.
 type heldOut struct{ user, item int32 }
 
-// hold copies a model without the last item of up to most users, chosen by seed, who have at least three that they
-// did not dislike. It takes the lock that its caller holds for granted.
-func (m *model) hold(most int, seed uint64, now uint32) (*model, []heldOut) {
-	c := newModel(m.cfg, m.landmark)
-	c.items = slices.Clone(m.items)
-	c.long, c.short = make([]float64, len(m.items)), make([]float64, len(m.items))
-	c.newness = slices.Clone(m.newness)
-	c.users = make([]user, len(m.users))
-	c.segments, c.firstSeen, c.listed = m.segments, m.firstSeen, m.listed
-	for n := range c.items {
-		c.items[n].users, c.items[n].dirty = nil, 0
-		c.repost(int32(n), nil, c.items[n].terms)
+// hold takes the last item of up to most users, chosen by seed, out of a model that nobody else has: of those who have at
+// least three that they did not dislike. What follows from the pairs is counted anew.
+func (m *model) hold(most int, seed uint64, now uint32) []heldOut {
+	m.long, m.short, m.sumLong, m.sumShort, m.pairs = make([]float64, len(m.items)), make([]float64, len(m.items)), 0, 0, 0
+	clear(m.posts)
+	for n := range m.items {
+		m.items[n].users, m.items[n].dirty = nil, 0
+		m.repost(int32(n), nil, m.items[n].terms)
 	}
-	order := rand.New(rand.NewPCG(seed, 2)).Perm(len(m.users))
+	m.setNorms()
 	var held []heldOut
-	for _, i := range order {
+	for _, i := range rand.New(rand.NewPCG(seed, 2)).Perm(len(m.users)) {
 		u := &m.users[i]
 		if u.id == "" {
 			continue
 		}
-		out := none
 		if len(held) < most {
-			out = m.lastOf(u)
-		}
-		if out >= 0 {
-			held = append(held, heldOut{int32(i), u.pairs[out].item})
-		}
-		c.users[i] = user{id: u.id, segs: u.segs}
-		for k := range u.pairs {
-			if k != out {
-				p := u.pairs[k]
-				c.users[i].pairs = append(c.users[i].pairs, p)
-				c.join(p.item, int32(i))
-				c.count(p.item, float64(p.w), p.at)
+			if k := m.lastOf(u); k >= 0 {
+				held = append(held, heldOut{int32(i), u.pairs[k].item})
+				u.pairs = slices.Delete(u.pairs, k, k+1)
 			}
 		}
+		for _, p := range u.pairs {
+			m.join(p.item, int32(i))
+			m.count(p.item, float64(p.w), p.at)
+		}
 	}
-	c.segTop = c.segmentTops(now)
-	return c, held
+	m.segTop = m.segmentTops(now)
+	return held
 }
 
 // lastOf is the place of a user's last pair that counts, if he has at least three.
@@ -156,9 +146,8 @@ func (e *Engine) serveEvaluate(ctx context.Context, r *engine.Request, w engine.
 		return problem.New(problem.Unavailable, "recommend.evaluating", "another evaluation is running; try again in a minute").After(minute)
 	}
 	now := e.now()
-	s.mu.RLock()
-	m, held := s.m.hold(in.Users, in.Seed, now)
-	s.mu.RUnlock()
+	m := s.snapshot()
+	held := m.hold(in.Users, in.Seed, now)
 	if len(held) < evalLeast {
 		return problem.New(problem.Unprocessable, "recommend.too_little",
 			"only %d users have three items or more; at least %d are needed to evaluate", len(held), evalLeast)

@@ -81,6 +81,7 @@ func (q *Query) check(surface string) error {
 		if len(f.ExcludeIDs) > maxNames || len(f.AllTags) > maxTags || len(f.ExcludeTags) > maxTags {
 			return engine.Invalid("filter", "at most 1000 excluded ids and 32 tags")
 		}
+		f.ids, f.not = setOf(f.IDs), setOf(f.ExcludeIDs)
 		return f.Match.check("filter")
 	}
 	return nil

@@ -50,9 +50,10 @@ type scratch struct {
 	users     []float32 // by user; zero between uses
 	seenUsers []int32
 
-	slot  []int32 // by item: index of its candidate plus one, banned, or 0
+	slot  []int32 // by item: index of its candidate plus one, banned, pinnedSlot, or 0
 	used  []int32 // items whose slot is set
 	cands []cand
+	cut   bool // some ranker had more than it was let give
 }
 
 const banned = -1
@@ -76,7 +77,7 @@ func (s *scratch) begin(n int) {
 	for _, i := range s.used {
 		s.slot[i] = 0
 	}
-	s.used, s.cands = s.used[:0], s.cands[:0]
+	s.used, s.cands, s.cut = s.used[:0], s.cands[:0], false
 }
 
 // query is one question to a model, with names resolved to numbers.
@@ -127,7 +128,7 @@ func (m *model) rank(q *query) []ranked {
 	for {
 		m.gather(q, s, depth)
 		out := m.arrange(q, s)
-		if len(out) >= q.limit || depth >= len(m.items) {
+		if len(out) >= q.limit || depth >= len(m.items) || !s.cut {
 			return out
 		}
 		depth = len(m.items)
@@ -217,6 +218,9 @@ func (m *model) gather(q *query, s *scratch, depth int) {
 	m.blend(q, s)
 }
 
+// full notes whether a ranker may have had more.
+func (s *scratch) full(h *heap) { s.cut = s.cut || len(h.list) >= h.cap }
+
 func (m *model) gatherItemCF(q *query, s *scratch, from []scored) {
 	for _, f := range from {
 		for _, nb := range m.near(f.item, q.now, s) {
@@ -257,6 +261,7 @@ func (m *model) gatherContent(q *query, s *scratch, from []scored, depth int) fu
 			h.push(scored{n, s.acc[n]})
 		}
 	}
+	s.full(&h)
 	return func(n int32) float32 { return s.acc[n] }
 }
 
@@ -297,6 +302,7 @@ func (m *model) gatherFactors(q *query, s *scratch, from []scored, depth int) fu
 			}
 		}
 	}
+	s.full(&h)
 	return score
 }
 
@@ -353,6 +359,7 @@ func (m *model) gatherBest(q *query, s *scratch, depth int, score func(int32) fl
 			h.push(scored{n, w})
 		}
 	}
+	s.full(&h)
 	return score
 }
 
@@ -369,6 +376,7 @@ func (m *model) gatherPopular(q *query, s *scratch, depth int) func(int32) float
 			h.push(scored{int32(n), w})
 		}
 	}
+	s.full(&h)
 	return func(n int32) float32 { return float32(math.Sqrt(max(0, m.long[n])/most)) + m.newness[n] }
 }
 

@@ -168,7 +168,7 @@ func (e *Engine) getSpace(ctx context.Context, r *engine.Request, w engine.Write
 	if err != nil {
 		return err
 	}
-	if s := e.loaded(r.Owner, st.Name); s != nil {
+	if s := e.loaded(ctx, r.Owner, st.Name); s != nil {
 		s.mu.RLock()
 		st.Model = &training{s.m.events, s.m.fitted, s.m.size()}
 		s.mu.RUnlock()

@@ -21,7 +21,7 @@ func (m *model) eligible(q *query, n int32) bool {
 
 // fits says whether an item meets all that a match names. A match that names nothing fits everything.
 func (f *Match) fits(it *item) bool {
-	if len(f.IDs) > 0 && !slices.Contains(f.IDs, it.id) {
+	if len(f.IDs) > 0 && !among(it.id, f.IDs, f.ids) {
 		return false
 	}
 	if len(f.Categories) > 0 && !slices.Contains(f.Categories, it.category) {
@@ -48,7 +48,7 @@ func (it *item) attribute(key string) string {
 }
 
 func (f *Filter) fits(it *item) bool {
-	if !f.Match.fits(it) || slices.Contains(f.ExcludeIDs, it.id) {
+	if !f.Match.fits(it) || among(it.id, f.ExcludeIDs, f.not) {
 		return false
 	}
 	for _, t := range f.AllTags {

@@ -63,15 +63,19 @@ func (e *Engine) open(ctx context.Context, owner, name string) (*space, error) {
 	}
 }
 
-// loaded is the space if it is in memory and its loading has ended well.
-func (e *Engine) loaded(owner, name string) *space {
+// loaded is the space if it is in memory, or nil. If it is being loaded, loaded waits.
+func (e *Engine) loaded(ctx context.Context, owner, name string) *space {
 	e.mu.Lock()
 	s := e.spaces[spaceKey{owner, name}]
 	e.mu.Unlock()
 	if s == nil {
 		return nil
 	}
-	<-s.ready
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil
+	}
 	if s.err != nil {
 		return nil
 	}
@@ -157,16 +161,25 @@ func storedConfig(config string) (*Config, error) {
 
 func (e *Engine) now() uint32 { return uint32(e.clock.Now().Unix()) }
 
-// refresh brings the model of a space, if it is loaded, up to what is in the database.
-func (e *Engine) refresh(ctx context.Context, owner, name string) error {
-	s := e.loaded(owner, name)
+// refreshTime bounds bringing a model up to date after a write.
+const refreshTime = 10 * time.Second
+
+// refresh brings the model of a space, if it is loaded, up to what has just been written. It does so although the
+// caller may have left; if it fails, the poller will do it.
+func (e *Engine) refresh(ctx context.Context, owner, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTime)
+	defer cancel()
+	s := e.loaded(ctx, owner, name)
 	if s == nil {
-		return nil
+		return
 	}
-	return e.catchUp(ctx, s)
+	if err := e.catchUp(ctx, s); err != nil {
+		e.log.Warn("recommend: reading changes", "error", err)
+	}
 }
 
-// catchUp reads and applies what has changed since the model's sequence: this node's writes and others' alike.
+// catchUp reads and applies what has changed since the model's sequence: this node's writes and others' alike. A model
+// that cannot follow is dropped, to be loaded anew.
 func (e *Engine) catchUp(ctx context.Context, s *space) error {
 	s.sync.Lock()
 	defer s.sync.Unlock()
@@ -177,8 +190,9 @@ func (e *Engine) catchUp(ctx context.Context, s *space) error {
 		e.forget(s)
 		return nil
 	}
-	stale := false
+	var d *delta
 	err := e.db.View(ctx, func(tx *db.Tx) error {
+		d = nil
 		r, err := readSpace(tx, s.key.owner, s.key.name, "")
 		if err != nil {
 			return err
@@ -186,47 +200,33 @@ func (e *Engine) catchUp(ctx context.Context, s *space) error {
 		if r.id != s.id {
 			return noSpace(s.key.name)
 		}
-		if r.seq == s.m.seq {
+		if r.seq == s.m.seq { // only who holds s.sync changes it
 			return nil
 		}
-		c, err := storedConfig(r.config)
-		if err != nil {
-			return err
-		}
-		tests, err := readExperiments(tx, r.id, true)
-		if err != nil {
-			return err
-		}
-		if text(c) != text(s.m.cfg) && !sameShape(c, s.m.cfg) {
-			stale = true // what was counted under the old configuration does not serve
-			return nil
-		}
-		return s.apply(tx, r, c, tests, e.now())
+		d, err = readDelta(tx, r, s.m.seq)
+		return err
 	})
-	if err == nil {
-		s.polled = e.clock.Now()
-		e.wantFit(s)
-	}
-	if stale || err != nil { // a model that was half brought up to date is not used
+	if isMissing(err) {
 		e.forget(s)
-	}
-	if problem.Is(err, problem.NotFound) {
 		return nil
 	}
-	return err
-}
-
-// apply reads first and then changes the model, so that queries wait only for the change.
-func (s *space) apply(tx *db.Tx, r *spaceRow, c *Config, tests []experiment, now uint32) error {
-	d, err := readDelta(tx, r, s.m.seq)
 	if err != nil {
 		return err
 	}
+	s.polled = e.clock.Now()
+	if d == nil {
+		return nil
+	}
+	if !sameShape(d.cfg, s.m.cfg) { // what was counted under the old configuration does not serve
+		e.forget(s)
+		return nil
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m.cfg, s.tests = c, tests
-	s.m.renew(now)
+	s.m.cfg, s.tests = d.cfg, d.tests
+	s.m.renew(e.now())
 	d.apply(s.m)
+	s.mu.Unlock()
+	e.wantFit(s)
 	return nil
 }
 

@@ -66,7 +66,8 @@ func (e *Engine) change(ctx context.Context, owner, name string, fn func(*db.Tx,
 	if err != nil {
 		return err
 	}
-	return e.refresh(ctx, owner, name)
+	e.refresh(ctx, owner, name)
+	return nil
 }
 
 // putSpace makes a space or gives it another configuration.
@@ -94,7 +95,8 @@ func (e *Engine) putSpace(ctx context.Context, owner, name string, c *Config) (m
 	if err != nil {
 		return false, err
 	}
-	return made, e.refresh(ctx, owner, name)
+	e.refresh(ctx, owner, name)
+	return made, nil
 }
 
 // deleteSpace removes a space with all that is in it, in pieces that let other writers through.
@@ -365,7 +367,12 @@ func insertEvents(tx *db.Tx, r *spaceRow, list []Event) (int, error) {
 	c.ints("usr", each(list, func(e *Event) int64 { return users[e.User] }))
 	c.ints("item", each(list, func(e *Event) int64 { return items[e.Item] }))
 	c.ints("kind", each(list, func(e *Event) int64 { return int64(kindOf(e.Type)) }))
-	c.ints("value", each(list, func(e *Event) int64 { return int64(e.Value*1000 + 0.5) }))
+	c.ints("value", each(list, func(e *Event) int64 {
+		if e.Type != kindNames[rating] {
+			return 0
+		}
+		return int64(e.Value*1000 + 0.5)
+	}))
 	c.ints("at", each(list, func(e *Event) int64 {
 		if e.Time == nil {
 			return now
