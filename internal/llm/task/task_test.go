@@ -260,6 +260,16 @@ func TestForm(t *testing.T) {
 	}
 }
 
+// TestMarks: a model is told of characters that stand for markup, and only then.
+func TestMarks(t *testing.T) {
+	for text, want := range map[string]bool{"a \U000F0000bold\U000F0001 word": true, "a plain word, 中文 and 🙂": false} {
+		m := messages(t, &Call{Operation: "translate", Body: marshal(map[string]any{"text": text, "target": "fr"})})
+		if got := strings.Contains(m[0], "private use"); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
 // TestFence: no text gets out of its fence, whatever it contains, the marks of another call included.
 func TestFence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -231,6 +231,10 @@ var formatRules = map[string]string{
 	"vtt":      "The texts are subtitles that follow each other. Keep line breaks and tags; a translation must not be much longer than its source.",
 }
 
+// stands reports whether a character stands for something else, as in the texts of an engine that has taken a document
+// apart. Whether it has come back is for that engine to see, which can do without.
+func stands(r rune) bool { return r >= 0xE000 && r <= 0xF8FF || r >= 0xF0000 }
+
 func (t *translate) ask(p *prompt) {
 	from := "Find out in which language each text is"
 	if t.source != "" {
@@ -241,6 +245,9 @@ func (t *translate) ask(p *prompt) {
 		"A text that is in the language " + t.target + " already stays as it is.")
 	if rule := formatRules[t.format]; rule != "" {
 		p.say(rule)
+	}
+	if slices.ContainsFunc(t.parts, func(s string) bool { return strings.ContainsFunc(s, stands) }) {
+		p.say("Characters of Unicode's private use area stand for markup and for terms that are translated already. Keep each of them once, where it belongs in the translation.")
 	}
 	switch t.formality {
 	case "more":
