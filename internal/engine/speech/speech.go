@@ -78,7 +78,7 @@ func New(o Options) (*Engine, error) {
 		heavy: make(chan struct{}, atOnce), synths: make(chan struct{}, atOnce),
 	}
 	if o.ONNX != nil {
-		e.sileroModel = o.Dir.Path("models", "silero_vad_v5.onnx")
+		e.sileroModel = o.Dir.Path("speech", "silero_vad_v5.onnx")
 	}
 	e.sphinx = newSphinx(e.folder, o.Recognisers, o.Log)
 	return e, nil

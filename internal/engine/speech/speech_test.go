@@ -21,7 +21,7 @@ import (
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
 	dir := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
-	if dir.Path("models", "silero_vad_v5.onnx") == "" {
+	if dir.Path("speech", "silero_vad_v5.onnx") == "" {
 		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
 			t.Fatal("TOLLGATE_ENGINES names no engines directory with the models of speech")
 		}
