@@ -17,8 +17,8 @@
 //
 // # Flask
 //
-// The bare translation app: POST /translate {text, sourceLanguage, targetLanguage} → {translation}. One plain text a call, with
-// the language codes as the caller wrote them, "auto" for a source that is to be found out.
+// The bare translation app: POST /translate {text, sourceLanguage, targetLanguage} → {translation}. One text a call, or several of
+// one line each as its lines, with the language codes as the caller wrote them, "auto" for a source that is to be found out.
 //
 // # KServe
 //

@@ -223,9 +223,20 @@ func TestFlask(t *testing.T) {
 	if _, _, err := Decode(Flask, c, []byte(`{"error":"no"}`)); !problem.Is(err, problem.Upstream) {
 		t.Error(err)
 	}
-	batch := &Call{Operation: "translate.text", Body: []byte(`{"texts":["a","b"],"source":"en","target":"fr"}`)}
-	if _, _, err := Encode(Flask, batch); !problem.Is(err, problem.Unprocessable) {
+	batch := &Call{Operation: "translate.text", Body: []byte(`{"texts":["a","b "],"target":"fr"}`)}
+	if _, body, err = Encode(Flask, batch); err != nil || string(body) != `{"sourceLanguage":"auto","targetLanguage":"fr","text":"a\nb "}` {
+		t.Errorf("%s %v", body, err)
+	}
+	if got, _, err = Decode(Flask, batch, []byte(`{"translation":"un\r\ndeux\n"}`)); err != nil || !strings.Contains(string(got), `"text":"un"`) || !strings.Contains(string(got), `"text":"deux "`) {
+		t.Errorf("%s %v", got, err)
+	}
+	if _, _, err := Decode(Flask, batch, []byte(`{"translation":"un deux"}`)); !problem.Is(err, problem.Upstream) {
 		t.Error(err)
+	}
+	for _, body := range []string{`{"texts":["a\nb","c"],"target":"fr"}`, `{"text":"a","target":"fr","glossary":{"a":"b"}}`} {
+		if _, _, err := Encode(Flask, &Call{Operation: "translate.text", Body: []byte(body)}); !problem.Is(err, problem.Unprocessable) {
+			t.Error(body, err)
+		}
 	}
 }
 

@@ -425,18 +425,20 @@ func (t *translate) inferred(o *outputs) (any, error) {
 	return t.answer(all)
 }
 
-// askFlask makes the request of the small translation app: one text, two languages.
+// askFlask makes the request of the small translation app: one text, two languages. Several texts without line ends go
+// as lines of one: what comes back must have as many.
 func askFlask(op operation) ([]byte, error) {
 	t := op.(*translate) // Supports lets nothing else pass
-	if len(t.texts) != 1 || t.format != "text" || len(t.terms) > 0 {
+	lines := len(t.parts) > 1 && slices.ContainsFunc(t.parts, func(s string) bool { return strings.ContainsAny(s, "\r\n") || strings.TrimSpace(s) == "" })
+	if lines || len(t.terms) > 0 {
 		return nil, problem.New(problem.Unprocessable, "llm.task_flask",
-			"the model behind this product translates one plain text and knows no glossary; send texts one by one, or choose another model")
+			"the model behind this product translates one text in a call, or several of one line each, and knows no glossary; send texts one by one, or choose another model")
 	}
 	source := t.asked[0]
 	if t.source == "" {
 		source = "auto"
 	}
-	return marshal(map[string]string{"text": t.texts[0], "sourceLanguage": source, "targetLanguage": t.asked[1]}), nil
+	return marshal(map[string]string{"text": strings.Join(t.parts, "\n"), "sourceLanguage": source, "targetLanguage": t.asked[1]}), nil
 }
 
 func hearFlask(op operation, answer []byte) (any, error) {
@@ -453,5 +455,12 @@ func hearFlask(op operation, answer []byte) (any, error) {
 			t.ignored = append(t.ignored, name)
 		}
 	}
-	return t.answer([]rendered{{Text: a.Translation}})
+	if len(t.parts) == 1 {
+		return t.answer([]rendered{{Text: a.Translation}})
+	}
+	var all []rendered
+	for line := range strings.SplitSeq(strings.TrimRight(*a.Translation, "\r\n"), "\n") {
+		all = append(all, rendered{Text: &line})
+	}
+	return t.answer(all)
 }
