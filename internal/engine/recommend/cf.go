@@ -38,7 +38,7 @@ func (m *model) near(n int32, now uint32, s *scratch) []scored {
 	it := &m.items[n]
 	m.nbrMu.Lock()
 	got := m.nbrs[n]
-	fresh := got != nil && int(it.dirty) <= len(it.users)/20
+	fresh := got != nil && int(m.dirty[n]) <= len(it.users)/20
 	m.nbrMu.Unlock()
 	if fresh {
 		return got.list
@@ -53,7 +53,7 @@ func (m *model) near(n int32, now uint32, s *scratch) []scored {
 		}
 	}
 	m.nbrs[n] = &neighbours{list}
-	it.dirty = 0
+	m.dirty[n] = 0
 	return list
 }
 

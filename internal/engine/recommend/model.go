@@ -52,7 +52,6 @@ type item struct {
 	terms               []term // sorted by hash
 	norm                float32
 	users               []int32 // who touched it, in order of the first time; each once
-	dirty               int32   // touches of its users since its neighbours were computed
 }
 
 type attr struct{ key, value string }
@@ -108,8 +107,9 @@ type model struct {
 	segments map[string]int32 // "country=de" → number
 	segTop   [][]scored       // by segment: what its users like; made by training
 
-	nbrMu sync.Mutex
+	nbrMu sync.Mutex // guards the two below among readers
 	nbrs  map[int32]*neighbours
+	dirty []int32 // of an item: touches of its users since its neighbours were computed
 
 	fit        *factors
 	fitted     int // events that the last training had seen
@@ -161,7 +161,7 @@ func (m *model) word(s string) string {
 func (m *model) growItems(n int32) {
 	for int(n) >= len(m.items) {
 		m.items = append(m.items, item{})
-		m.long, m.short, m.newness = append(m.long, 0), append(m.short, 0), append(m.newness, 0)
+		m.long, m.short, m.newness, m.dirty = append(m.long, 0), append(m.short, 0), append(m.newness, 0), append(m.dirty, 0)
 	}
 }
 
@@ -185,7 +185,7 @@ func (m *model) setItem(n int32, it item) {
 		m.listed++
 	}
 	m.repost(n, old.terms, it.terms)
-	it.users, it.dirty = old.users, old.dirty
+	it.users = old.users
 	it.category = m.word(it.category)
 	for i, t := range it.tags {
 		it.tags[i] = m.word(t)
@@ -300,7 +300,7 @@ const recent = 20
 // touch notes that the neighbours of a user's recent items may have changed.
 func (m *model) touch(u *user) {
 	for i := max(0, len(u.pairs)-recent); i < len(u.pairs); i++ {
-		m.items[u.pairs[i].item].dirty++
+		m.dirty[u.pairs[i].item]++
 	}
 }
 

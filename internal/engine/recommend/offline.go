@@ -25,10 +25,11 @@ type heldOut struct{ user, item int32 }
 // hold takes the last item of up to most users, chosen by seed, out of a model that nobody else has: of those who have at
 // least three that they did not dislike. What follows from the pairs is counted anew.
 func (m *model) hold(most int, seed uint64, now uint32) []heldOut {
+	m.dirty = make([]int32, len(m.items))
 	m.long, m.short, m.sumLong, m.sumShort, m.pairs = make([]float64, len(m.items)), make([]float64, len(m.items)), 0, 0, 0
 	clear(m.posts)
 	for n := range m.items {
-		m.items[n].users, m.items[n].dirty = nil, 0
+		m.items[n].users = nil
 		m.repost(int32(n), nil, m.items[n].terms)
 	}
 	m.setNorms()
