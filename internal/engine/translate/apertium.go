@@ -30,7 +30,7 @@ type apertium struct {
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	pools  map[string]*proc.Pool // by mode
+	pools  map[string]*pipeline // by mode
 	listed []pair
 	read   time.Time // when the folder was
 	closed bool
@@ -40,8 +40,18 @@ func newApertium(modes string, log *slog.Logger) *apertium {
 	if modes == "" {
 		modes = apertiumModes
 	}
-	return &apertium{modes: modes, log: log, pools: map[string]*proc.Pool{}}
+	return &apertium{modes: modes, log: log, pools: map[string]*pipeline{}}
 }
+
+// pipeline is the pool of one mode.
+type pipeline struct {
+	pool *proc.Pool
+	uses int // under way
+	last time.Time
+}
+
+// maxPipelines bounds how many modes have processes: each is about ten of them, and 50 to 150 MB.
+const maxPipelines = 12
 
 func (*apertium) name() string { return "apertium" }
 
@@ -100,35 +110,65 @@ func (a *apertium) pairs() []pair {
 	return a.listed
 }
 
-func (a *apertium) pool(mode string) (*proc.Pool, error) {
+// take gives the mode's pool; done says that its use is over. Beyond maxPipelines the one that was not used for longest
+// is ended.
+func (a *apertium) take(mode string) (pool *proc.Pool, done func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return nil, errors.New("translate: closed")
+		return nil, nil, errors.New("translate: closed")
 	}
 	if !a.ready() {
-		return nil, engine.Missing("Apertium")
+		return nil, nil, engine.Missing("Apertium")
 	}
 	p := a.pools[mode]
 	if p == nil {
-		p = proc.NewPool(proc.PoolOptions{Log: a.log, Spec: proc.Spec{
+		if err := a.room(); err != nil {
+			return nil, nil, err
+		}
+		p = &pipeline{pool: proc.NewPool(proc.PoolOptions{Log: a.log, Spec: proc.Spec{
 			Path: a.bash,
 			Args: []string{"-c", `bash <("$0" -z "$1") -n ""`, a.tool, filepath.Join(a.modes, mode+".mode")},
-		}})
+		}})}
 		a.pools[mode] = p
 	}
-	return p, nil
+	p.uses++
+	p.last = time.Now()
+	return p.pool, func() {
+		a.mu.Lock()
+		p.uses--
+		a.mu.Unlock()
+	}, nil
+}
+
+// room ends the pipeline that was not used for longest if there are too many. It is called with mu held.
+func (a *apertium) room() error {
+	if len(a.pools) < maxPipelines {
+		return nil
+	}
+	oldest := ""
+	for mode, p := range a.pools {
+		if p.uses == 0 && (oldest == "" || p.last.Before(a.pools[oldest].last)) {
+			oldest = mode
+		}
+	}
+	if oldest == "" {
+		return busy()
+	}
+	p := a.pools[oldest]
+	delete(a.pools, oldest)
+	return p.pool.Close()
 }
 
 func (a *apertium) close() error {
 	a.mu.Lock()
 	a.closed = true
 	pools := a.pools
-	a.pools = map[string]*proc.Pool{}
+	a.pools = map[string]*pipeline{}
 	a.mu.Unlock()
 	var errs []error
 	for _, p := range pools {
-		errs = append(errs, p.Close())
+		errs = append(errs, p.pool.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -141,26 +181,47 @@ const (
 
 // translate implements machine.
 func (a *apertium) translate(ctx context.Context, p pair, in []input, _ hints) ([]string, error) {
-	pool, err := a.pool(p.model)
+	pool, over, err := a.take(p.model)
 	if err != nil {
 		return nil, err
 	}
+	defer over()
 	out := make([]string, 0, len(in))
 	for len(out) < len(in) {
 		// one turn of the pipeline is short, so that long documents and short texts take turns
 		batch := in[len(out):min(len(out)+64, len(in))]
-		var got []string
-		err := pool.Do(ctx, func(c *proc.Child) error {
-			var err error
-			got, err = converse(c.In, c.Out.ReadString, batch)
-			return err
-		})
+		got, err := use(ctx, pool, batch)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, got...)
 	}
 	return out, nil
+}
+
+// use has a pipeline translate a batch. If the caller leaves, the pipeline, which may only now have been started for him,
+// finishes what it has and stays warm for the next; the pool bounds how long.
+func use(ctx context.Context, pool *proc.Pool, batch []input) ([]string, error) {
+	type result struct {
+		out []string
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		r.err = pool.Do(context.WithoutCancel(ctx), func(c *proc.Child) error {
+			var err error
+			r.out, err = converse(c.In, c.Out.ReadString, batch)
+			return err
+		})
+		done <- r
+	}()
+	select {
+	case r := <-done:
+		return r.out, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func converse(w io.Writer, read func(byte) (string, error), in []input) ([]string, error) {
@@ -298,6 +359,7 @@ func decodeStream(s *segment, in, stream string) (text string, ok bool) {
 			last[t] = i
 		}
 	}
+	embrace(s, in, bits, first, last)
 	var out strings.Builder
 	var stack []int
 	for i, b := range bits {
@@ -320,6 +382,41 @@ func decodeStream(s *segment, in, stream string) (text string, ok bool) {
 	}
 	got := tidy(in, out.String())
 	return got, len(stack) == 0 && s.sound(in, got)
+}
+
+// embrace widens tags over the blanks beside their words that were inside them.
+func embrace(s *segment, in string, bits []bit, first, last map[int]int) {
+	around := map[rune][]int{}
+	var stack []int
+	for _, r := range in {
+		if !isMark(r) {
+			continue
+		}
+		around[r] = append([]int(nil), stack...)
+		switch i := int(r - firstMark); s.tokens[i].kind {
+		case opening:
+			stack = append(stack, i)
+		case closing:
+			if len(stack) > 0 {
+				stack = stack[:len(stack)-1]
+			}
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for i, b := range bits {
+			for _, t := range around[firstRune(b.text)] {
+				f, bound := first[t]
+				switch {
+				case !bound:
+				case i == f-1:
+					first[t], changed = i, true
+				case i == last[t]+1:
+					last[t], changed = i, true
+				}
+			}
+		}
+	}
 }
 
 // spaceBefore are marks that a space before them was put by a blank, where the source has none.
@@ -385,7 +482,10 @@ func readStream(stream string) (bits []bit, ok bool) {
 				if err != nil || m < 0 || m > maxMarks {
 					return nil, false
 				}
-				text.WriteRune(mark(m))
+				tagged := tags
+				flush()
+				bits = append(bits, bit{string(mark(m)), nil})
+				tags = tagged
 			}
 			i += end
 		default:

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -213,5 +215,35 @@ func BenchmarkHTML(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		shout(b, formatHTML, page)
+	}
+}
+
+// However many pairs are asked for, few have processes; and a caller that leaves does no harm to the next.
+func TestApertiumBounds(t *testing.T) {
+	e := newEngine(t)
+	withApertium(t, e)
+	n := 0
+	for _, p := range e.apt.pairs() {
+		if _, done, err := e.apt.take(p.model); err != nil {
+			t.Fatal(err)
+		} else {
+			done()
+		}
+		if n++; len(e.apt.pools) > maxPipelines {
+			t.Fatalf("%d pipelines", len(e.apt.pools))
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	j := func() *job {
+		return &job{source: "en", target: "es", format: formatText, docs: []*document{takeText("The house is big.")}}
+	}
+	p := e.routes.find("en", "es", "")[0]
+	s := plainSegment("The house is big.")
+	if _, err := e.apt.translate(ctx, p, []input{{&s, s.text}}, hints{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if all, err := e.run(t.Context(), j(), nil); err != nil || all[0].Text != "La casa es grande." {
+		t.Errorf("%v %v", all, err)
 	}
 }

@@ -60,6 +60,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) ([]engine.Report, error) {
 			}
 		}
 	}
+	speed, err := o.Engine.evaluateSpeed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reports = append(reports, speed...)
 	s, err := o.Engine.evaluateStructure(ctx)
 	if err != nil {
 		return nil, err
@@ -109,6 +114,40 @@ func (e *Engine) evaluateCorpus(ctx context.Context, from, to string, src, ref [
 		Engine: r.engine(), Model: r.model(), Version: e.version(r), Task: "translation " + from + " → " + to, Samples: len(src), Note: note,
 		Figures: []engine.Figure{{Name: "BLEU", Value: round(bleu(hyps, refs))}, latency("median latency", times, 2), latency("95th percentile latency", times, 20)},
 	}, nil
+}
+
+// speedSentences are what Apertium's latency is measured on, again and again.
+var speedSentences = []string{
+	"The house is big.", "I do not know where my brother lives now.", "We had lunch at a little coffee shop near the station.",
+	"Please send me the invoice for last month before Friday.", "She reads three books every week, and she writes about them.",
+	"The new version of the program is faster than the old one.", "Can you help me with this problem?", "They are talking about music.",
+}
+
+// evaluateSpeed measures Apertium, for whose pairs there is no corpus here: a direct pair, and one through a third
+// language.
+func (e *Engine) evaluateSpeed(ctx context.Context) ([]engine.Report, error) {
+	var reports []engine.Report
+	for _, to := range []string{"es", "fr"} {
+		r := e.routes.find("en", to, e.apt.name())
+		if r == nil {
+			continue
+		}
+		var times []time.Duration
+		for i := range 25 * len(speedSentences) {
+			started := time.Now()
+			if _, err := e.run(ctx, &job{source: "en", target: to, engine: e.apt.name(), format: formatText, docs: []*document{takeText(speedSentences[i%len(speedSentences)])}}, nil); err != nil {
+				return nil, err
+			}
+			if i >= len(speedSentences) { // the first round starts the processes
+				times = append(times, time.Since(started))
+			}
+		}
+		slices.Sort(times)
+		reports = append(reports, engine.Report{Engine: r.engine(), Model: r.model(), Version: e.version(r), Task: "speed of translation en → " + to, Data: "sentences of ours",
+			Samples: len(times), Note: "processes warm; quality is not measured, since no reference corpus of the pair is at hand",
+			Figures: []engine.Figure{latency("median latency", times, 2), latency("95th percentile latency", times, 20)}})
+	}
+	return reports, nil
 }
 
 func latency(name string, sorted []time.Duration, part int) engine.Figure {

@@ -106,6 +106,10 @@ func New(o Options) (*Engine, error) {
 // Close ends the processes.
 func (e *Engine) Close(context.Context) error { return e.apt.close() }
 
+func busy() error {
+	return problem.New(problem.Unavailable, "translate.busy", "too many translations are waiting; try again in a moment").After(2 * time.Second)
+}
+
 // turn waits for the right to compute; done gives it back.
 func (e *Engine) turn(ctx context.Context) (done func(), err error) {
 	select {
@@ -115,7 +119,7 @@ func (e *Engine) turn(ctx context.Context) (done func(), err error) {
 	}
 	if e.queued.Add(1) > maxQueued {
 		e.queued.Add(-1)
-		return nil, problem.New(problem.Unavailable, "translate.busy", "too many translations are waiting; try again in a moment").After(2 * time.Second)
+		return nil, busy()
 	}
 	defer e.queued.Add(-1)
 	select {
