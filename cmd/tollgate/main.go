@@ -25,8 +25,22 @@ func main() {
 				"up; there is no default password.",
 			Codes:   "0 stopped by a signal, 1 failed, 2 wrong usage, 5 the address or the data directory is in use, 6 the database cannot be reached or the disk is full",
 			Example: "tollgate serve -config /etc/tollgate.yaml"},
+		evaluate(),
 	}, cli.Commands()...)
 	os.Exit(cli.Main(context.Background(), env, commands, os.Args[1:]))
+}
+
+// evaluate is a subcommand for each family of engines.
+func evaluate() cli.Command {
+	c := cli.Command{Name: "evaluate", Summary: "measure the capability engines on data, and print the figures"}
+	for _, family := range server.Families() {
+		c.Sub = append(c.Sub, cli.Command{Name: family, Summary: "measure the engines of " + family, Setup: run(server.Evaluate(family)),
+			About: "Measures the engines on data sets in the folder of -data, and on generated data whose structure is known. Needs no\n" +
+				"server. -store keeps the figures where a server of that data directory shows them in its catalogue.",
+			Codes:   "0 every figure reached its floor, 1 one did not or the evaluation failed, 2 wrong usage",
+			Example: "tollgate evaluate " + family + " -data DIR"})
+	}
+	return c
 }
 
 // run makes a command of one of the server's.

@@ -22,10 +22,11 @@ type SealedBy struct {
 	Credentials int64  `json:"credentials" doc:"Of upstreams"`
 	Recorded    int64  `json:"recorded" doc:"Calls whose content is recorded"`
 	Answers     int64  `json:"answers" doc:"Kept for a day by Idempotency-Key"`
+	Engines     int64  `json:"engines" doc:"Of customer service and of galleries of faces"`
 }
 
 // Total is how many values the key has sealed.
-func (k SealedBy) Total() int64 { return k.Credentials + k.Recorded + k.Answers }
+func (k SealedBy) Total() int64 { return k.Credentials + k.Recorded + k.Answers + k.Engines }
 
 // Sealing is the state of the sealer's keys: those of the ring in their order, then those that are lost.
 type Sealing struct {

@@ -22,7 +22,13 @@ import (
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/egress"
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/recommend"
 	"github.com/tollgate-io/tollgate/internal/engine/sandbox"
+	language "github.com/tollgate-io/tollgate/internal/engine/text"
+	"github.com/tollgate-io/tollgate/internal/engine/translate"
+	"github.com/tollgate-io/tollgate/internal/engine/vision"
 	"github.com/tollgate-io/tollgate/internal/gateway"
 	"github.com/tollgate-io/tollgate/internal/gateway/front"
 	"github.com/tollgate-io/tollgate/internal/idem"
@@ -74,6 +80,8 @@ type App struct {
 	Lines    *telemetry.Lines
 	Tracer   *telemetry.Tracer
 	models   *modelWatch
+	engines  engineSet
+	routes   []engine.Route
 	failed   chan error // what ends Run; see fail
 	vitals   vitals
 	cert     atomic.Pointer[reloader] // nil without TLS files
@@ -88,7 +96,8 @@ type App struct {
 // migrations lists the tables of all rooms, in the order in which they are made.
 func migrations() []db.Migrations {
 	return []db.Migrations{job.Migrations, audit.Migrations, org.Migrations, auth.Migrations, catalog.Migrations,
-		plan.Migrations, ledger.Migrations, meter.Migrations, settle.Migrations, billing.Migrations, idem.Migrations, record.Migrations}
+		plan.Migrations, ledger.Migrations, meter.Migrations, settle.Migrations, billing.Migrations, idem.Migrations, record.Migrations,
+		language.Migrations, translate.Migrations, vision.Migrations, assist.Migrations, recommend.Migrations}
 }
 
 // New builds the product: it opens and migrates the database, opens the spool and settles what an earlier
@@ -150,7 +159,9 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	a.Audit = audit.New(a.DB, a.Log)
 	a.Idem = idem.NewStore(a.Sealer)
 	a.Record = record.New(a.DB, a.Sealer)
-	a.Vault = newVault(c.SealerKey, a.DB, a.Sealer, a.Catalog, a.Idem, a.Record)
+	if a.Vault, err = newVault(c.SealerKey, a.DB, a.Sealer, a.Catalog, a.Idem, a.Record); err != nil {
+		return err
+	}
 	if err := a.warnLost(ctx); err != nil {
 		return err
 	}
@@ -269,10 +280,14 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 		a.Limiter = quota.NewShared(a.KV, a.Log)
 	}
 	a.defers(func(context.Context) error { a.Limiter.Close(); return nil })
-	engine, err := sandbox.New(docs.Manual())
+	manual, err := sandbox.New(docs.Manual())
 	if err != nil {
 		return err
 	}
+	if err := a.openEngines(); err != nil {
+		return err
+	}
+	a.routes = contractRoutes()
 	a.Recorder = record.NewRecorder(a.Record, record.RecorderOptions{Log: a.Log})
 	if err := a.Recorder.Start(ctx); err != nil {
 		return err
@@ -282,10 +297,11 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 		func() float64 { return float64(a.Recorder.Dropped()) })
 	a.Gateway = gateway.New(gateway.Options{Keys: a.Dir, Book: a.Book, Limiter: a.Limiter, Bank: a.Bank, Spool: a.Spool, Egress: a.Egress,
 		Meter: a.Meter, Metrics: a.Metrics, Lines: a.Lines, Tracer: a.Tracer, Log: a.Log, MaxBody: c.Limits.Body, KeepAlive: c.Limits.KeepAlive, Recorder: a.Recorder,
-		Builtins: map[string]gateway.Builtin{"sandbox": sandboxEngine{engine}}})
+		Builtins: map[string]gateway.Builtin{"sandbox": sandboxEngine{manual}, "vectors": vectors{a.engines.text}},
+		Engines:  a.engines.mounts(), Routes: a.routes, Free: gateway.Free{Key: secret.New(c.FreeTier.Key), PerMinute: c.FreeTier.PerMinute}})
 	a.Gateway.Start()
 	a.defers(func(context.Context) error { a.Gateway.Stop(); return nil })
-	a.Front = front.New(front.Options{Gateway: a.Gateway, Egress: a.Egress, Trusted: trusted})
+	a.Front = front.New(front.Options{Gateway: a.Gateway, Egress: a.Egress, Routes: a.routes, Trusted: trusted})
 	a.defers(func(context.Context) error { a.Front.Close(); return nil })
 	a.API = api.New(api.Options{DB: a.DB, Orgs: a.Orgs, Keys: a.Keys, Directory: a.Dir, Catalog: a.Catalog, Plans: a.Plans, Book: a.Book,
 		Ledger: a.Ledger, Meter: a.Meter, Audit: a.Audit, Idem: a.Idem, Recording: a.Record, HTTP: a.Egress.HTTP(),
@@ -339,6 +355,9 @@ func (a *App) addJobs() {
 	if every := *a.Config.Upstream.WatchModels; every > 0 {
 		a.Jobs.Add(job.Loop{Name: "upstream-models", Every: every, Leader: true, Run: a.models.look})
 	}
+	a.Jobs.Add(job.Loop{Name: "assist-sessions", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		return a.engines.assist.Sweep(ctx)
+	}})
 	a.Jobs.Add(job.Loop{Name: "recorded-content", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return a.Record.Sweep(ctx)
 	}})

@@ -98,10 +98,12 @@ const (
 	demoProvider = "demo-provider"
 	demoConsumer = "demo-consumer"
 	demoModel    = "sandbox"
+	demoEngines  = "tollgate" // sells the platform's own engines
+	demoFree     = "demo-free-tier"
 )
 
 // envNames are the lines of demo.env, in order.
-var envNames = []string{"TOLLGATE_URL", "TOLLGATE_KEY", "TOLLGATE_CONSUMER_TOKEN", "TOLLGATE_PROVIDER_TOKEN", "TOLLGATE_OPERATOR_TOKEN", "TOLLGATE_MODEL"}
+var envNames = []string{"TOLLGATE_URL", "TOLLGATE_KEY", "TOLLGATE_CONSUMER_TOKEN", "TOLLGATE_PROVIDER_TOKEN", "TOLLGATE_OPERATOR_TOKEN", "TOLLGATE_MODEL", "TOLLGATE_ENGINES_TOKEN", "TOLLGATE_FREE_TOKEN", "TOLLGATE_FREE_KEY", "TOLLGATE_BOT"}
 
 // seed makes what is missing; an existing installation keeps what it has.
 func (d *demo) seed(ctx context.Context) error {
@@ -118,6 +120,9 @@ func (d *demo) seed(ctx context.Context) error {
 			return err
 		}
 		d.env["TOLLGATE_MODEL"] = demoModel
+	}
+	if err := d.capabilities(ctx); err != nil {
+		return err
 	}
 	d.env["TOLLGATE_URL"] = d.Config.PublicURL
 	if err := d.Book.Refresh(ctx); err != nil {
@@ -149,6 +154,12 @@ func (d *demo) organisations(ctx context.Context) error {
 			}
 		}
 		if err := d.party(tx, demoProvider, "Demo provider", "演示提供方", org.Provider, "TOLLGATE_PROVIDER_TOKEN", nil); err != nil {
+			return err
+		}
+		if err := d.party(tx, demoEngines, "Tollgate engines", "Tollgate 引擎", org.Provider, "TOLLGATE_ENGINES_TOKEN", nil); err != nil {
+			return err
+		}
+		if err := d.party(tx, demoFree, "Free tier", "免费层", org.Consumer, "TOLLGATE_FREE_TOKEN", d.freeTier(tx)); err != nil {
 			return err
 		}
 		return d.party(tx, demoConsumer, "Demo consumer", "演示消费方", org.Consumer, "TOLLGATE_CONSUMER_TOKEN", func(o org.Org, fresh bool) error {
@@ -203,13 +214,10 @@ func (d *demo) newKey(tx *db.Tx, o org.Org, kind auth.Kind, env string) error {
 }
 
 // card is what the demo's models cost.
-func card() (*rating.Card, error) {
-	text := "currency: USD\nlines:\n" +
-		"  - {name: input, meter: tokens, when: {class: input}, pricing: per_unit, price: \"0.15\", per: 1000000}\n" +
-		"  - {name: cached_input, meter: tokens, when: {class: cached_input}, pricing: per_unit, price: \"0.075\", per: 1000000}\n" +
-		"  - {name: output, meter: tokens, when: {class: output}, pricing: per_unit, price: \"0.60\", per: 1000000}\n"
-	return rating.ParseCard([]byte(text))
-}
+const card = "currency: USD\nlines:\n" +
+	"  - {name: input, meter: tokens, when: {class: input}, pricing: per_unit, price: \"0.15\", per: 1000000}\n" +
+	"  - {name: cached_input, meter: tokens, when: {class: cached_input}, pricing: per_unit, price: \"0.075\", per: 1000000}\n" +
+	"  - {name: output, meter: tokens, when: {class: output}, pricing: per_unit, price: \"0.60\", per: 1000000}\n"
 
 // sandbox publishes the built-in model.
 func (d *demo) sandbox(ctx context.Context) error {
@@ -222,12 +230,12 @@ func (d *demo) sandbox(ctx context.Context) error {
 			Name: "sandbox", Model: demoModel, Capabilities: []catalog.Capability{catalog.Chat, catalog.Embeddings}, MaxOutput: 1024,
 			Title: catalog.Text{En: "Sandbox model", Zh: "沙盒模型"},
 			Description: catalog.Text{En: "Answers from this product's own manual by retrieval. It is no language model; it is here so that everything can be tried without one.",
-				Zh: "通过检索从本产品手册中作答。它不是语言模型，仅用于在没有模型时试用全部功能。"}}, "sandbox")
+				Zh: "通过检索从本产品手册中作答。它不是语言模型，仅用于在没有模型时试用全部功能。"}}, "sandbox", card)
 	})
 }
 
 // offer makes upstream, product, plan and the demo consumer's subscription, where the product is missing.
-func (d *demo) offer(tx *db.Tx, provider org.Org, up catalog.UpstreamInput, key secret.Text, in catalog.ProductInput, upstreamModel string) error {
+func (d *demo) offer(tx *db.Tx, provider org.Org, up catalog.UpstreamInput, key secret.Text, in catalog.ProductInput, upstreamModel, card string) error {
 	if _, err := d.Catalog.ProductNamedTx(tx, provider.ID, in.Name); !problem.Is(err, problem.NotFound) {
 		return err
 	}
@@ -250,7 +258,7 @@ func (d *demo) offer(tx *db.Tx, provider org.Org, up catalog.UpstreamInput, key 
 	if p, err = d.Catalog.SetReleaseTx(tx, demoActor, p.ID, p.Revision, []catalog.ReleaseInput{{Version: "v1", Release: catalog.Stable, Share: 100}}); err != nil {
 		return err
 	}
-	price, err := card()
+	price, err := rating.ParseCard([]byte(card))
 	if err != nil {
 		return err
 	}
@@ -305,7 +313,7 @@ func (d *demo) publishUpstream(ctx context.Context) error {
 			taken[name] = true
 			in := catalog.ProductInput{Name: name, Model: m, Title: catalog.Text{En: m}, MaxOutput: 4096,
 				Capabilities: []catalog.Capability{catalog.Chat, catalog.Embeddings}}
-			if err := d.offer(tx, p, up, d.key, in, m); err != nil {
+			if err := d.offer(tx, p, up, d.key, in, m, card); err != nil {
 				return fmt.Errorf("model %q: %w", m, err)
 			}
 		}
@@ -380,7 +388,11 @@ func (d *demo) greet(w io.Writer) error {
 			fmt.Fprintf(w, "%s is set; to sell its models here: tollgate demo -upstream %s -upstream-key env:%s\n\n", o.env, o.url, o.env)
 		}
 	}
-	fmt.Fprintf(w, "Try it, in another terminal:\n\n  set -a; . %s; set +a\n  curl -N $TOLLGATE_URL/v1/chat/completions -H \"Authorization: Bearer $TOLLGATE_KEY\" -H 'Content-Type: application/json' \\\n    -d '{\"model\":\"'$TOLLGATE_MODEL'\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"What is a hold?\"}]}'\n\n  TOLLGATE_TOKEN=$TOLLGATE_CONSUMER_TOKEN go run ./cmd/tollgate wallet\n  TOLLGATE_TOKEN=$TOLLGATE_OPERATOR_TOKEN go run ./cmd/tollgate ledger verify\n\nCatalogue and portal: %s/\nCtrl-C stops it; what was used is settled, and kept in %s.\n", env, url, d.Config.Data)
+	fmt.Fprintf(w, "Try it, in another terminal:\n\n  set -a; . %s; set +a\n  curl -N $TOLLGATE_URL/v1/chat/completions -H \"Authorization: Bearer $TOLLGATE_KEY\" -H 'Content-Type: application/json' \\\n    -d '{\"model\":\"'$TOLLGATE_MODEL'\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"What is a hold?\"}]}'\n\n", env)
+	if err := d.greetEngines(w); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "What it cost, and that it adds up:\n\n  TOLLGATE_TOKEN=$TOLLGATE_CONSUMER_TOKEN go run ./cmd/tollgate wallet\n  TOLLGATE_TOKEN=$TOLLGATE_OPERATOR_TOKEN go run ./cmd/tollgate ledger verify\n\nCatalogue and portal: %s/\nCtrl-C stops it; what was used is settled, and kept in %s.\n", url, d.Config.Data)
 	return nil
 }
 

@@ -92,6 +92,7 @@ func (a *App) Doctor(ctx context.Context, lang string) []api.Finding {
 	c.upstreams()
 	c.redis()
 	c.machine()
+	c.engines()
 	c.certificate()
 	return c.list
 }
@@ -105,6 +106,28 @@ func (c *checkup) process() {
 	}
 	c.ok("process", say("Tollgate %s, up for %s, roles %s; it %s", "Tollgate %s，已运行 %s，角色 %s；它%s",
 		Version, time.Since(a.began).Round(time.Second), strings.Join(a.Config.Roles, ", "), c.render(role)))
+}
+
+// engines tells which engine models are not installed. None has to be.
+func (c *checkup) engines() {
+	all := c.a.engines.describe()
+	var missing []string
+	for _, i := range all {
+		if !i.Ready {
+			missing = append(missing, i.Engine+" "+i.Model)
+		}
+	}
+	if len(missing) == 0 {
+		c.ok("engines", say("all %d engine models are installed", "%d 个引擎模型均已安装", len(all)))
+		return
+	}
+	const most = 12
+	text := strings.Join(missing[:min(most, len(missing))], ", ")
+	if len(missing) > most {
+		text += ", …"
+	}
+	c.ok("engines", say("%d of %d engine models are installed; scripts/install-engines installs the others: %s", "%d / %d 个引擎模型已安装；scripts/install-engines 可安装其余：%s",
+		len(all)-len(missing), len(all), text))
 }
 
 func (c *checkup) database() bool {

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/gateway/front"
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/web"
@@ -26,12 +28,31 @@ func (a *App) Handler() http.Handler {
 	mux.Handle("GET /metrics", a.guardMetrics(a.Metrics.Handler()))
 	if a.Config.Has("gateway") {
 		mux.Handle("/v1/", a.Front)
+		for _, prefix := range outside(a.routes) {
+			mux.Handle(prefix, a.Front)
+		}
+		mux.HandleFunc("GET /assist/widget.js", widget)
 	}
 	if a.Config.Has("api") {
 		mux.Handle("/api/", a.API)
 		mux.Handle("/", a.pages())
 	}
 	return mux
+}
+
+// outside lists where the routes are that do not begin with /v1/: other vendors' shapes, and the free tier's.
+func outside(routes []engine.Route) (prefixes []string) {
+	for _, rt := range routes {
+		first, rest, deeper := strings.Cut(strings.TrimPrefix(rt.Pattern, "/"), "/")
+		prefix := "/" + first
+		if deeper && rest != "" {
+			prefix += "/"
+		}
+		if first != "v1" && !slices.Contains(prefixes, prefix) {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return prefixes
 }
 
 // pages are what a browser sees.

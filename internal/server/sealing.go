@@ -15,6 +15,8 @@ import (
 	"github.com/tollgate-io/tollgate/internal/api"
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/vision"
 	"github.com/tollgate-io/tollgate/internal/idem"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/record"
@@ -29,6 +31,7 @@ type Vault struct {
 	catalog *catalog.Store
 	idem    *idem.Store
 	record  *record.Store
+	engines []sealing
 
 	mu   sync.Mutex
 	seen os.FileInfo // guarded by mu: the file as it was when it was last read
@@ -57,11 +60,27 @@ func OpenVault(ctx context.Context, c *Config) (v *Vault, closeDB func() error, 
 	if err := d.Migrate(ctx, migrations()...); err != nil {
 		return nil, nil, errors.Join(err, d.Close())
 	}
-	return newVault(c.SealerKey, d, sealer, catalog.New(d, sealer), idem.NewStore(sealer), record.New(d, sealer)), d.Close, nil
+	if v, err = newVault(c.SealerKey, d, sealer, catalog.New(d, sealer), idem.NewStore(sealer), record.New(d, sealer)); err != nil {
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	return v, d.Close, nil
 }
 
-func newVault(file string, d *db.DB, s *secret.Sealer, c *catalog.Store, i *idem.Store, r *record.Store) *Vault {
-	return &Vault{File: file, db: d, sealer: s, catalog: c, idem: i, record: r}
+// sealing is an engine that seals what its owners keep there.
+type sealing interface {
+	SealedTx(*db.Tx) (map[string]int64, error)
+	Reseal(context.Context) (int, error)
+}
+
+func newVault(file string, d *db.DB, s *secret.Sealer, c *catalog.Store, i *idem.Store, r *record.Store) (*Vault, error) {
+	v := &Vault{File: file, db: d, sealer: s, catalog: c, idem: i, record: r}
+	desk, err := assist.New(assist.Options{DB: d, Sealer: s})
+	if err != nil {
+		return nil, err
+	}
+	galleries, err := vision.New(vision.Options{DB: d, Sealer: s})
+	v.engines = []sealing{desk, galleries}
+	return v, err
 }
 
 // Status counts what is sealed by which key.
@@ -70,14 +89,19 @@ func (v *Vault) Status(ctx context.Context) (api.Sealing, error) {
 	ring := v.sealer.KeyIDs()
 	err := v.db.View(ctx, func(tx *db.Tx) error {
 		keys := map[string]*api.SealedBy{}
-		for _, part := range []struct {
+		type part struct {
 			count func(*db.Tx) (map[string]int64, error)
 			to    func(*api.SealedBy) *int64
-		}{
+		}
+		parts := []part{
 			{v.catalog.SealedTx, func(k *api.SealedBy) *int64 { return &k.Credentials }},
 			{v.record.SealedTx, func(k *api.SealedBy) *int64 { return &k.Recorded }},
 			{idem.SealedTx, func(k *api.SealedBy) *int64 { return &k.Answers }},
-		} {
+		}
+		for _, e := range v.engines {
+			parts = append(parts, part{e.SealedTx, func(k *api.SealedBy) *int64 { return &k.Engines }})
+		}
+		for _, part := range parts {
 			counts, err := part.count(tx)
 			if err != nil {
 				return err
@@ -123,6 +147,12 @@ func (v *Vault) Reseal(ctx context.Context) (int, error) {
 	m, err := v.record.Reseal(ctx)
 	if n += m; err != nil {
 		return n, err
+	}
+	for _, e := range v.engines {
+		m, err := e.Reseal(ctx)
+		if n += m; err != nil {
+			return n, err
+		}
 	}
 	m, err = v.idem.Reseal(ctx, v.db)
 	return n + m, err

@@ -127,10 +127,10 @@ func printSealing(env *Env, asJSON bool, st api.Sealing) error {
 	if asJSON {
 		return printJSON(env.Stdout, st)
 	}
-	g := newGrid("KEY", "STATE", ">CREDENTIALS", ">RECORDED", ">ANSWERS")
+	g := newGrid("KEY", "STATE", ">CREDENTIALS", ">RECORDED", ">ANSWERS", ">ENGINES")
 	n := func(v int64) string { return strconv.FormatInt(v, 10) }
 	for _, k := range st.Keys {
-		g.add(k.ID, k.State, n(k.Credentials), n(k.Recorded), n(k.Answers))
+		g.add(k.ID, k.State, n(k.Credentials), n(k.Recorded), n(k.Answers), n(k.Engines))
 	}
 	fmt.Fprintf(env.Stdout, "key file: %s\n\n", plain(st.File))
 	return g.print(env.Stdout)
