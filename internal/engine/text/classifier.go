@@ -169,6 +169,7 @@ const (
 	smallest  = 1e-4 // a probability below it changes nothing
 	maxBudget = 1.2e10
 	maxEpochs = 25
+	enough    = 20_000 // examples seen, beyond which twelve rounds are as good as more
 )
 
 // fit trains on docs.
@@ -216,7 +217,7 @@ func descend(ctx context.Context, vectors [][]entry, want []int, rows, classes i
 	}
 	epochs := o.Epochs
 	if epochs == 0 {
-		epochs = max(3, min(maxEpochs, int(maxBudget/float64(cells+1))))
+		epochs = max(3, min(maxEpochs, enough/(len(vectors)+1)+12, int(maxBudget/float64(cells+1))))
 	}
 	t := &trainer{m: m, scores: make([]float64, classes), sums: make([]float32, classes), square: make([]float32, len(m.weights))}
 	r := rand.New(rand.NewPCG(o.Seed, 2))

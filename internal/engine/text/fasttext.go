@@ -390,7 +390,7 @@ func (m *fastText) subwords(word string, row func(int)) {
 	}
 }
 
-// hidden is the mean of the rows of a line's words, or nil if it has none. known counts those rows.
+// hidden is the mean of the rows of a line's words and of its end, or nil if it has none.
 func (m *fastText) hidden(line string) []float32 {
 	v, n := make([]float32, m.dim), 0
 	add := func(row int) { m.in.addRow(v, row); n++ }
@@ -402,13 +402,14 @@ func (m *fastText) hidden(line string) []float32 {
 			m.subwords(w, add)
 		}
 	}
-	for _, w := range strings.FieldsFunc(line, ftSpace) {
+	words := strings.FieldsFunc(line, ftSpace)
+	for _, w := range words {
 		token(w)
 	}
-	if n == 0 {
+	token(ftEOS)
+	if n == 0 || len(words) == 0 {
 		return nil
 	}
-	token(ftEOS)
 	for i := range v {
 		v[i] /= float32(n)
 	}

@@ -83,7 +83,7 @@ func (d *Identifier) Candidates(s string, n int) []Language {
 	if lid := d.load(); lid != nil {
 		all = byModel(lid, s, scripts)
 	} else {
-		all = byProfiles(s)
+		all = byProfiles(s, scripts)
 	}
 	return all[:min(n, len(all))]
 }
@@ -146,7 +146,7 @@ var alone = []struct {
 	{unicode.Greek, "el"}, {unicode.Thai, "th"}, {unicode.Georgian, "ka"}, {unicode.Armenian, "hy"}, {unicode.Tamil, "ta"},
 	{unicode.Telugu, "te"}, {unicode.Kannada, "kn"}, {unicode.Malayalam, "ml"}, {unicode.Gujarati, "gu"}, {unicode.Gurmukhi, "pa"},
 	{unicode.Sinhala, "si"}, {unicode.Khmer, "km"}, {unicode.Lao, "lo"}, {unicode.Myanmar, "my"}, {unicode.Oriya, "or"},
-	{unicode.Thaana, "dv"},
+	{unicode.Thaana, "dv"}, {unicode.Hebrew, "he"},
 }
 
 func (c *scripts) add(r rune) {
@@ -240,7 +240,43 @@ func byModel(m *fastText, s string, c *scripts) []Language {
 		}
 		sums[code] += g.p
 	}
+	all := ranked(sums)
+	if len(all) == 0 || all[0].Confidence >= certain {
+		return all
+	}
+	votes, _ := hints(s)
+	sum := 0.0
+	for _, v := range votes {
+		sum += v
+	}
+	if sum == 0 {
+		return all
+	}
+	for code := range sums {
+		sums[code] *= 1 - hintWeight
+	}
+	for code, v := range votes {
+		sums[code] += hintWeight * v / sum
+	}
 	return ranked(sums)
+}
+
+// Where the model is less than certain, frequent words and telling letters are heard, too.
+const (
+	certain    = 0.85
+	hintWeight = 0.35
+)
+
+// hints are the votes of frequent words and telling letters.
+func hints(s string) (votes map[string]float64, words int) {
+	votes, words = frequent(s)
+	for _, r := range strings.ToLower(s) {
+		langs := tellingIndex()[r]
+		for _, l := range langs {
+			votes[l] += 0.8 / float64(len(langs))
+		}
+	}
+	return votes, words
 }
 
 func ranked(sums map[string]float64) []Language {
@@ -257,12 +293,37 @@ func ranked(sums map[string]float64) []Language {
 	return all
 }
 
-// byProfiles counts frequent words and asks the trigram profiles for the rest.
-func byProfiles(s string) []Language {
-	votes, words := frequent(s)
-	info := whatlanggo.Detect(s)
+// telling are letters that few languages have; each such letter of a text is a vote for them.
+var telling = []struct{ letters, langs string }{
+	{"łąęśźż", "pl"}, {"řůě", "cs"}, {"ľŕĺ", "sk"}, {"őű", "hu"}, {"șțăţ", "ro"}, {"ğış", "tr"}, {"ãõ", "pt"}, {"ñ¿¡", "es"}, {"ß", "de"},
+	{"øæ", "da no"}, {"å", "sv da no"}, {"äö", "de sv fi"}, {"ü", "de tr"}, {"œêùû", "fr"}, {"èà", "fr it ca"}, {"ç", "fr pt ca tr"}, {"ò", "it ca"},
+	{"ơưđạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ", "vi"}, {"ĉĝĥĵŝŭ", "eo"}, {"čšž", "cs sk hr sl"}, {"ý", "cs sk"}, {"āēīūķļņģ", "lv"}, {"ėįųū", "lt"},
+	{"ïóéíáú", "es ca hu"}, {"іїєґ", "uk"}, {"ыэё", "ru"}, {"ъ", "bg"}, {"ђјљњћџ", "sr"}, {"ў", "be"}, {"پچژگیک", "fa"}, {"ٹڈڑںےہھ", "ur"}, {"ةىأإ", "ar"},
+}
+
+var tellingIndex = sync.OnceValue(func() map[rune][]string {
+	index := map[rune][]string{}
+	for _, t := range telling {
+		for _, r := range t.letters {
+			index[r] = append(index[r], strings.Fields(t.langs)...)
+		}
+	}
+	return index
+})
+
+// shortText has too few letters for trigrams to tell rare languages from common ones.
+const shortText = 120
+
+// byProfiles counts frequent words and telling letters, and asks the trigram profiles for the rest.
+func byProfiles(s string, c *scripts) []Language {
+	votes, words := hints(s)
+	var o whatlanggo.Options
+	if c.letters < shortText {
+		o.Whitelist = common()
+	}
+	info := whatlanggo.DetectWithOptions(s, o)
 	if code := isoOf(info.Lang); code != "" {
-		votes[code] += 0.6 + info.Confidence
+		votes[code] += 0.5 + 0.5*info.Confidence
 	}
 	sum := 0.0
 	for _, v := range votes {
@@ -278,6 +339,18 @@ func byProfiles(s string) []Language {
 	return ranked(votes)
 }
 
+// common are the languages that short texts are taken for.
+var common = sync.OnceValue(func() map[whatlanggo.Lang]bool {
+	set := map[whatlanggo.Lang]bool{}
+	for l := range whatlanggo.Zul + 1 {
+		code := isoOf(l)
+		if _, ok := frequentWords[code]; ok || code == "he" || code == "be" || code == "yi" {
+			set[l] = true
+		}
+	}
+	return set
+})
+
 func isoOf(l whatlanggo.Lang) string {
 	if l < 0 {
 		return ""
@@ -288,5 +361,14 @@ func isoOf(l whatlanggo.Lang) string {
 		}
 		return code
 	}
-	return l.Iso6393()
+	switch code := l.Iso6393(); code {
+	case "pes", "prs":
+		return "fa"
+	case "arb":
+		return "ar"
+	case "cmn":
+		return "zh"
+	default:
+		return code
+	}
 }

@@ -30,13 +30,17 @@ func TestIdentifierModel(t *testing.T) {
 	}{
 		{"Hello world", "en", 0.16826},
 		{"hola amigo", "es", 0.64667},
+		{"Are you ready?", "en", 0.12450},
 		{"Wo ist der Bahnhof?", "de", 0.99953},
 		{"Où est la gare ?", "fr", 0.97603},
 		{"Где находится вокзал?", "ru", 0.99501},
 	} {
-		lang, p := id.Identify(c.text)
-		if lang != c.lang || math.Abs(p-c.p) > 2e-3 {
-			t.Errorf("%q: %s %.5f, want %s %.5f", c.text, lang, p, c.lang, c.p)
+		g := id.load().predict(c.text, 1e-4)[0]
+		if g.label != c.lang || math.Abs(g.p-c.p) > 2e-3 {
+			t.Errorf("%q: %s %.5f, want %s %.5f", c.text, g.label, g.p, c.lang, c.p)
+		}
+		if lang, p := id.Identify(c.text); lang != c.lang || p <= 0 || p > 1 {
+			t.Errorf("%q: %s %.5f, want %s", c.text, lang, p, c.lang)
 		}
 	}
 	if name, model := id.Engine(); name != "fasttext" || model != "lid.176" {

@@ -39,6 +39,9 @@ var (
 		muito molto zeer очень 很 非常 太 极 极其 超 超级 特别 十分 相当 挺 真 真的 好 更 最 尤其 格外 异常 实在 简直 完全 绝对 太过 蛮 巨 死`)
 	weaker    = wordSet(`slightly somewhat fairly rather little bit almost kinda sorta partly marginally etwas un-peu un-poco 有点 有点儿 有些 稍微 略 略微 稍 还算 比较 一点`)
 	turnWords = wordSet("but however although though yet nevertheless aber mais pero mas maar но 但 但是 不过 可是 然而 却 只是 只不过")
+	solvers   = wordSet("solved solve solves fixed fix fixes resolved resolve resolves without 解决 解决了 修好 排除 处理好")
+	troubles  = wordSet("problem problems issue issues error errors bug bugs trouble troubles fault faults concern concerns complaint complaints 问题 故障 毛病 麻烦 困难 投诉")
+	blockers  = wordSet("refuse refused refuses fail failed fails stopped unable impossible lacked lack 拒绝 无法 难以")
 	likers    = wordSet("i we you they to would really also don't didn't who people he she all do did will still not never can")
 )
 
@@ -85,6 +88,8 @@ func (a *analyst) words(s string) []string {
 					w = w[n:]
 				}
 			}
+			out = a.inner(out, w)
+			continue
 		}
 		out = append(out, w)
 	}
@@ -94,6 +99,24 @@ func (a *analyst) words(s string) []string {
 		}
 	}
 	return out
+}
+
+// inner appends w, taken apart around the longest word of the lexicon within it: 态度恶劣 is one word of the dictionary.
+func (a *analyst) inner(out []string, w string) []string {
+	rs := []rune(w)
+	for n := len(rs) - 1; n >= 2; n-- {
+		for i := 0; i+n <= len(rs); i++ {
+			if hit := string(rs[i : i+n]); a.lex.words[hit] != 0 {
+				for _, part := range []string{string(rs[:i]), hit, string(rs[i+n:])} {
+					if part != "" {
+						out = append(out, part)
+					}
+				}
+				return out
+			}
+		}
+	}
+	return append(out, w)
 }
 
 // spacedWords keeps the case, for words in capitals.
@@ -145,10 +168,20 @@ func (a *analyst) read(s string, sp span) clause {
 		if w := c.words[i]; len(w) > 2 && w == strings.ToUpper(w) && w != strings.ToLower(w) && s != strings.ToUpper(s) {
 			factor *= capitals
 		}
+		if before := strings.ToLower(strings.Join(c.words[max(0, i-3):i], " ")); score > 0 && factor > 0 && anyWord(before, blockers) {
+			factor *= flip
+		}
 		c.hits = append(c.hits, polar{i, score * factor})
 		i += n - 1
 	}
+	if anyWord(strings.ToLower(strings.Join(c.words, " ")), solvers) { // a problem that is solved is none
+		c.hits = slices.DeleteFunc(c.hits, func(h polar) bool { return troubles[strings.ToLower(c.words[h.at])] })
+	}
 	return c
+}
+
+func anyWord(s string, set map[string]bool) bool {
+	return slices.ContainsFunc(strings.Fields(s), func(w string) bool { return set[w] })
 }
 
 // match looks up the word at i, and in Chinese what it makes with the next two; n words were used, 0 for none.
