@@ -83,7 +83,7 @@ engine/sandbox   engine
 
 gateway          edge        auth cache catalog db egress engine guard job llm meter money plan quota rating receipt route secret settle spool telemetry
 api              edge        auth audit billing cache catalog certify db desk engine/* guard idem job ledger market meter money notify org payout plan quota rating receipt record route secret settle spool telemetry watch
-web              edge        catalog money plan rating
+web              edge        catalog engine money plan rating
 `)
 
 // noNet are packages of the standard library that pure rules do not touch, nor the gateway, whose

@@ -193,20 +193,30 @@ func FuzzReadDocument(f *testing.F) {
 }
 
 func TestHighlight(t *testing.T) {
-	for _, s := range append(samples(publicURL, "m", false), samples(publicURL, `a"b'c\d`, true)...) {
-		var whole strings.Builder
-		for _, p := range highlight(s.Code) {
-			whole.WriteString(p.Text)
-		}
-		if whole.String() != s.Code {
-			t.Errorf("%s: highlighting changes the code", s.Name)
+	for _, set := range append(samples(publicURL, "m", catalog.Capabilities...), samples(publicURL, `a"b'c\d`, catalog.Capabilities...)...) {
+		for _, s := range set.Samples {
+			var whole strings.Builder
+			for _, p := range highlight(s.Code) {
+				whole.WriteString(p.Text)
+			}
+			if whole.String() != s.Code {
+				t.Errorf("%s in %s: highlighting changes the code", set.Of, s.Name)
+			}
 		}
 	}
 }
 
 func TestSamplesQuote(t *testing.T) {
-	code := samples(publicURL, `it's "so"`, false)
-	if !strings.Contains(code[0].Code, `"model": "it'\''s \"so\""`) || !strings.Contains(code[1].Code, `model="it's \"so\""`) {
-		t.Errorf("%s\n%s", code[0].Code, code[1].Code)
+	for _, set := range samples(publicURL, `it's "so"`, catalog.Chat, catalog.Vision) {
+		code := set.Samples
+		if set.Of == catalog.Vision {
+			if !strings.Contains(code[0].Code, `--form-string 'model=it'\''s "so"'`) {
+				t.Error(code[0].Code)
+			}
+			continue
+		}
+		if !strings.Contains(code[0].Code, `"model": "it'\''s \"so\""`) || !strings.Contains(code[1].Code, `model="it's \"so\""`) {
+			t.Errorf("%s\n%s", code[0].Code, code[1].Code)
+		}
 	}
 }

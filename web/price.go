@@ -50,8 +50,11 @@ func (l *priceList) Left() int {
 	return max(left, 0)
 }
 
-// million is how many tokens prices are shown for.
+// million is how many tokens, or characters, prices are shown for.
 const million = 1_000_000
+
+// minute is how many seconds of sound a price is shown for where the card states it so.
+const minute = 60
 
 // priced writes a card's lines in a language.
 type priced struct{ lang, currency string }
@@ -82,10 +85,7 @@ func (w priced) t(id string, args ...any) string { return text(w.lang, "price."+
 func (w priced) row(l *rating.Line, others bool) priceRow {
 	row := priceRow{Label: w.label(l, others), Cond: w.condition(l.When), Free: l.Free}
 	per := max(l.Per, 1)
-	shown := per
-	if l.Meter == rating.MeterTokens && l.Pricing != rating.Package && w.exact(l, per) {
-		shown = million
-	}
+	shown := w.shown(l, per)
 	row.Unit = w.per(l.Meter, shown)
 	row.Money = !l.Free && l.Pricing != rating.Percentage && l.Pricing != rating.Dynamic
 	switch l.Pricing {
@@ -95,13 +95,13 @@ func (w priced) row(l *rating.Line, others bool) priceRow {
 			row.Notes = append(row.Notes, w.t("advance"))
 		}
 	case rating.Package:
-		row.Price, row.Unit = decimal(string(l.Price), 1, 1), w.t("per.package", grouped(per))
+		row.Price, row.Unit = decimal(string(l.Price), 1, 1), w.t("per.package", w.amount(l.Meter, grouped(per)))
 	case rating.Percentage:
 		row.Price, row.Unit = string(l.Percent)+" %", w.t("per.amount")
 	case rating.Dynamic:
 		row.Price = w.t("dynamic")
 	case rating.Graduated, rating.Volume:
-		row.Tiers = w.tiers(l.Tiers, shown, per)
+		row.Tiers = w.tiers(l, shown, per)
 		row.Notes = append(row.Notes, w.t(string(l.Pricing)))
 	default:
 		row.Price = decimal(string(l.Price), shown, per)
@@ -114,14 +114,31 @@ func (w priced) row(l *rating.Line, others bool) priceRow {
 	return row
 }
 
-// exact reports whether all prices of the line for per units are finite decimals for a million.
-func (w priced) exact(l *rating.Line, per int64) bool {
+// shown is how many units of its meter a line's price is shown for: what people reckon with, where the price is a finite
+// decimal for that, else what the card states.
+func (w priced) shown(l *rating.Line, per int64) int64 {
+	n := per
+	switch {
+	case l.Pricing == rating.Package:
+	case l.Meter == rating.MeterTokens, l.Meter == rating.MeterCharacters:
+		n = million
+	case l.Meter == rating.MeterAudioSeconds && per != minute:
+		n = 1
+	}
+	if !exact(l, n, per) {
+		return per
+	}
+	return n
+}
+
+// exact reports whether all prices of the line for per units are finite decimals for n.
+func exact(l *rating.Line, n, per int64) bool {
 	all := []rating.Number{l.Price}
 	for _, t := range l.Tiers {
 		all = append(all, t.Price)
 	}
-	for _, n := range all {
-		if r, ok := scaled(string(n), million, per); ok {
+	for _, price := range all {
+		if r, ok := scaled(string(price), n, per); ok {
 			if _, finite := r.FloatPrec(); !finite {
 				return false
 			}
@@ -134,9 +151,10 @@ func (w priced) label(l *rating.Line, others bool) string {
 	switch {
 	case l.Pricing == rating.Flat:
 		return or(l.Name, w.t("flat"))
-	case l.Meter == rating.MeterRequests:
-		return w.t("requests")
 	case l.Meter != rating.MeterTokens:
+		if _, known := units[l.Meter]; known {
+			return w.t("meter." + l.Meter)
+		}
 		return l.Meter
 	case l.When != nil && len(l.When.Class) > 0:
 		var names []string
@@ -178,11 +196,14 @@ func (w priced) condition(c *rating.When) string {
 	return strings.Join(parts, " · ")
 }
 
-func (w priced) tiers(tiers []rating.Tier, shown, per int64) (rows []tierRow) {
+func (w priced) tiers(l *rating.Line, shown, per int64) (rows []tierRow) {
 	from := ""
-	for _, t := range tiers {
+	for _, t := range l.Tiers {
 		row := tierRow{Price: decimal(string(t.Price), shown, per)}
-		to := groupDigits(string(t.UpTo))
+		to := ""
+		if t.UpTo != "" {
+			to = w.amount(l.Meter, groupDigits(string(t.UpTo)))
+		}
 		switch {
 		case from == "" && to == "":
 			row.Range = w.t("tier.any")
@@ -209,11 +230,17 @@ func (w priced) reductions(l *rating.Line) (notes []string) {
 			notes = append(notes, w.t(id, groupDigits(string(n))))
 		}
 	}
+	units := func(id string, n rating.Number) { // of the meter
+		if l.Meter == rating.MeterAudioSeconds {
+			id += ".seconds" // its price may be told by the minute
+		}
+		add(id, n)
+	}
 	if d := l.Discount; d != nil {
 		add("discount.usage_percent", d.UsagePercent)
-		add("discount.usage", d.Usage)
+		units("discount.usage", d.Usage)
 	}
-	add("allowance", l.Allowance)
+	units("allowance", l.Allowance)
 	if d := l.Discount; d != nil {
 		add("discount.amount", d.Amount)
 		add("discount.percent", d.Percent)
@@ -242,18 +269,37 @@ func (w priced) bounds(c *rating.Commitment, least, most rating.Number) (notes [
 	return notes
 }
 
+// units are the ids of the texts for one unit of a meter and for several.
+var units = map[string][2]string{
+	rating.MeterTokens:       {"per.tokens", "per.tokens"},
+	rating.MeterRequests:     {"per.request", "per.requests"},
+	rating.MeterCharacters:   {"per.character", "per.characters"},
+	rating.MeterAudioSeconds: {"per.second", "per.seconds"},
+	rating.MeterImages:       {"per.image", "per.images"},
+	rating.MeterMessages:     {"per.message", "per.messages"},
+}
+
+// per tells how many units a price is for.
 func (w priced) per(meter string, n int64) string {
-	switch {
-	case meter == rating.MeterTokens:
-		return w.t("per.tokens", grouped(n))
-	case meter == rating.MeterRequests && n == 1:
-		return w.t("per.request")
-	case meter == rating.MeterRequests:
-		return w.t("per.requests", grouped(n))
-	case n == 1:
-		return w.t("per.one")
+	ids, known := units[meter]
+	if !known {
+		ids = [2]string{"per.one", "per.many"}
 	}
-	return w.t("per.many", grouped(n))
+	switch {
+	case meter == rating.MeterAudioSeconds && n == minute:
+		return w.t("per.minute")
+	case n == 1 && meter != rating.MeterTokens:
+		return w.t(ids[0])
+	}
+	return w.t(ids[1], grouped(n))
+}
+
+// amount is a number of units of a meter. Seconds are named, since a price may stand beside them that is for a minute.
+func (w priced) amount(meter, n string) string {
+	if meter == rating.MeterAudioSeconds {
+		return w.t("seconds", n)
+	}
+	return n
 }
 
 // scaled returns what n of `per` units is for `shown` units.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,8 +31,29 @@ func (i *item) Href() string {
 	return "/products/" + url.PathEscape(i.Provider) + "/" + url.PathEscape(i.Product.Name)
 }
 
-// Chat reports whether a call can be tried on the page.
-func (i *item) Chat() bool { return i.Product.Can(catalog.Chat) }
+// tryable are the capabilities that have a field to try a call, in the order in which they are offered.
+var tryable = []catalog.Capability{catalog.Chat, catalog.Translate, catalog.TextCapability}
+
+// Tries are the capabilities that can be tried on the page.
+func (i *item) Tries() (can []catalog.Capability) {
+	for _, c := range tryable {
+		if i.Available && i.Product.Can(c) {
+			can = append(can, c)
+		}
+	}
+	return can
+}
+
+// TryNames are Tries as a list of words, for the script.
+func (i *item) TryNames() string { return joined(i.Tries()) }
+
+func joined(can []catalog.Capability) string {
+	var names []string
+	for _, c := range can {
+		names = append(names, string(c))
+	}
+	return strings.Join(names, " ")
+}
 
 // Facts are the ids of the texts that name the item's capabilities.
 func (i *item) Facts() (ids []string) {
@@ -43,7 +65,7 @@ func (i *item) Facts() (ids []string) {
 
 // Outputs are the ids of the texts that name what the item gives.
 func (i *item) Outputs() (ids []string) {
-	if !i.Chat() {
+	if !slices.ContainsFunc(i.Product.Capabilities, func(c catalog.Capability) bool { return c != catalog.Embeddings }) {
 		return []string{"modality.vector"}
 	}
 	for _, m := range i.Product.Output {
@@ -66,8 +88,14 @@ func (i *item) Plan() *plan.Plan {
 // MorePlans is how many plans a card of the catalogue leaves out.
 func (i *item) MorePlans() int { return len(i.Plans) - 1 }
 
-// Alone is the item as a list.
-func (i *item) Alone() []*item { return []*item{i} }
+// Tokens reports whether a plan prices tokens.
+func (i *item) Tokens() bool {
+	_, tokens := i.Product.Meters()
+	return tokens
+}
+
+// OpenAI reports whether OpenAI's clients call all that it can do.
+func (i *item) OpenAI() bool { return openAIOnly(i.Product.Capabilities) }
 
 // shelf keeps what is on sale, made ready to show, until the catalogue changes.
 type shelf struct{ p atomic.Pointer[stock] }
@@ -76,6 +104,7 @@ type stock struct {
 	of     *plan.Snapshot
 	items  []*item // by name
 	byPath map[[2]string]*item
+	byID   map[string]*item
 }
 
 // get returns what is on sale now.
@@ -84,7 +113,7 @@ func (sh *shelf) get(b *plan.Book) *stock {
 	if st := sh.p.Load(); st != nil && st.of == snap {
 		return st
 	}
-	st := &stock{of: snap, byPath: map[[2]string]*item{}}
+	st := &stock{of: snap, byPath: map[[2]string]*item{}, byID: map[string]*item{}}
 	sales := b.OnSale()
 	sellers, providers := map[string]int{}, map[string]bool{}
 	for _, s := range sales {
@@ -103,9 +132,15 @@ func (sh *shelf) get(b *plan.Book) *stock {
 			}
 		}
 		p := s.Product
-		it.search = strings.ToLower(strings.Join([]string{p.Model, s.Provider, p.Name, p.Title.En, p.Title.Zh, p.Description.En, p.Description.Zh}, "\n"))
+		found := []string{p.Model, s.Provider, p.Name, p.Title.En, p.Title.Zh, p.Description.En, p.Description.Zh}
+		for _, id := range it.Facts() {
+			for _, lang := range languages {
+				found = append(found, text(lang, id))
+			}
+		}
+		it.search = strings.ToLower(strings.Join(found, "\n"))
 		st.items = append(st.items, it)
-		st.byPath[[2]string{s.Provider, p.Name}] = it
+		st.byPath[[2]string{s.Provider, p.Name}], st.byID[p.ID] = it, it
 	}
 	slices.SortFunc(st.items, func(a, b *item) int { return cmp.Compare(a.Name, b.Name) })
 	sh.p.Store(st)
@@ -122,6 +157,8 @@ type listing struct {
 	Found     int // by the search
 	Providers int
 	Query     string
+	Can       catalog.Capability // that the reader chose; "" for all
+	Facets    []facet
 	Search    bool // there is enough to search
 	Page      int
 	Pages     int
@@ -129,12 +166,55 @@ type listing struct {
 	Next      string
 	Ready     bool // the platform has an operator; only told when nothing is on sale
 	Demo      bool
-	Samples   []sample
+	Samples   []sampleSet
+	Trial     *trial // nil: nothing on the page can be tried
 }
 
-// Callable are the items of the page that can be tried.
-func (l *listing) Callable() []*item {
-	return slices.DeleteFunc(slices.Clone(l.Items), func(i *item) bool { return !i.Chat() || !i.Available })
+// facet narrows the list to a capability.
+type facet struct {
+	Name    string // id of its text
+	Count   int    // of what the search finds
+	Href    string
+	Current bool
+}
+
+// trial is the field to try a call.
+type trial struct {
+	Items     []*item
+	Kinds     []catalog.Capability // that any of them can
+	Demo      bool
+	Languages []string // to translate from and to
+}
+
+// Shown reports whether the field of a kind is shown before a reader chooses.
+func (t *trial) Shown(kind string) bool { return string(t.Items[0].Tries()[0]) == kind }
+
+// Has reports whether any of the items can be tried in this way.
+func (t *trial) Has(kind string) bool { return slices.Contains(t.Kinds, catalog.Capability(kind)) }
+
+// translated are the languages of the field to try a translation. The API has more.
+var translated = []string{"en", "zh", "zh-Hant", "es", "fr", "de", "it", "pt", "ca", "eo", "ja", "ko", "ru"}
+
+// tryOut makes the field for what of the items can be tried, chat before others; nil for nothing.
+func tryOut(items []*item, demo bool) *trial {
+	t := &trial{Demo: demo, Languages: translated}
+	for _, it := range items {
+		if len(it.Tries()) > 0 {
+			t.Items = append(t.Items, it)
+		}
+	}
+	if len(t.Items) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(t.Items, func(a, b *item) int {
+		return cmp.Compare(slices.Index(tryable, a.Tries()[0]), slices.Index(tryable, b.Tries()[0]))
+	})
+	for _, c := range tryable {
+		if slices.ContainsFunc(t.Items, func(i *item) bool { return slices.Contains(i.Tries(), c) }) {
+			t.Kinds = append(t.Kinds, c)
+		}
+	}
+	return t
 }
 
 // few is how many products the section on definitions names.
@@ -150,15 +230,27 @@ func (l *listing) Rest() int { return l.Total - len(l.Few()) }
 func (st *stock) list(r *http.Request) *listing {
 	q := strings.TrimSpace(clip(r.URL.Query().Get("q"), 100))
 	l := &listing{Query: q, Total: len(st.items), Search: len(st.items) > 6 || q != ""}
-	providers := map[string]bool{}
+	if c := catalog.Capability(r.URL.Query().Get("can")); slices.Contains(catalog.Capabilities, c) {
+		l.Can = c
+	}
+	providers, counts := map[string]bool{}, map[catalog.Capability]int{}
 	var found []*item
+	all := 0
 	words := strings.Fields(strings.ToLower(q))
 	for _, it := range st.items {
 		providers[it.Provider] = true
-		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(it.search, w) }) {
+		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(it.search, w) }) {
+			continue
+		}
+		all++
+		for _, c := range it.Product.Capabilities {
+			counts[c]++
+		}
+		if l.Can == "" || it.Product.Can(l.Can) {
 			found = append(found, it)
 		}
 	}
+	l.facets(all, counts)
 	l.Providers, l.Found = len(providers), len(found)
 	l.Pages = max(1, (len(found)+perPage-1)/perPage)
 	l.Page, _ = strconv.Atoi(r.URL.Query().Get("page")) // 0 where it is none
@@ -166,18 +258,38 @@ func (st *stock) list(r *http.Request) *listing {
 	first := (l.Page - 1) * perPage
 	l.Items = found[first:min(first+perPage, len(found))]
 	if l.Page > 1 {
-		l.Prev = link(q, l.Page-1)
+		l.Prev = link(q, l.Can, l.Page-1)
 	}
 	if l.Page < l.Pages {
-		l.Next = link(q, l.Page+1)
+		l.Next = link(q, l.Can, l.Page+1)
 	}
 	return l
 }
 
-func link(q string, page int) string {
-	v := url.Values{"page": {strconv.Itoa(page)}}
+// facets offers the capabilities of what was found, where there are several.
+func (l *listing) facets(all int, counts map[catalog.Capability]int) {
+	if len(counts) < 2 && l.Can == "" {
+		return
+	}
+	l.Facets = []facet{{"facet.all", all, link(l.Query, "", 0), l.Can == ""}}
+	for _, c := range catalog.Capabilities {
+		if counts[c] > 0 || c == l.Can {
+			l.Facets = append(l.Facets, facet{"capability." + string(c), counts[c], link(l.Query, c, 0), c == l.Can})
+		}
+	}
+}
+
+// link leads to a page of the catalogue, 0 for the first.
+func link(q string, can catalog.Capability, page int) string {
+	v := url.Values{}
+	if page > 0 {
+		v.Set("page", strconv.Itoa(page))
+	}
 	if q != "" {
 		v.Set("q", q)
+	}
+	if can != "" {
+		v.Set("can", string(can))
 	}
 	return "?" + v.Encode() + "#catalogue"
 }
@@ -193,20 +305,25 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 			l.Ready = true
 		}
 	}
-	model := "MODEL"
-	if c := l.Callable(); len(c) > 0 {
-		model = c[0].Name
+	l.Trial = tryOut(l.Items, s.Demo)
+	model, can := "MODEL", catalog.Chat
+	if l.Trial != nil {
+		first := l.Trial.Items[0]
+		model, can = first.Name, first.Tries()[0]
 	}
-	l.Samples = samples(s.PublicURL, model, false)
-	s.show(w, r, http.StatusOK, "home", page{Title: s.text(r, "home.title"), About: s.text(r, "home.about"), Index: l.Query == "" && l.Page == 1, Body: l})
+	l.Samples = samples(s.PublicURL, model, can)
+	s.show(w, r, http.StatusOK, "home", page{Title: s.text(r, "home.title"), About: s.text(r, "home.about"), Index: l.Query == "" && l.Can == "" && l.Page == 1, Body: l})
 }
 
 // listed is a product's page.
 type listed struct {
 	*item
-	Samples []sample
-	Demo    bool
-	API     *document // nil: its definition cannot be shown
+	Samples  []sampleSet
+	Trial    *trial
+	Measured []measured
+	Engines  []installed
+	Related  []*item
+	API      *document // nil: its definition cannot be shown
 }
 
 // product serves a product's page.
@@ -216,13 +333,31 @@ func (s *site) product(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r)
 		return
 	}
-	l := &listed{item: it, Demo: s.Demo, Samples: samples(s.PublicURL, it.Name, !it.Chat())}
+	l := &listed{item: it, Samples: samples(s.PublicURL, it.Name, it.Product.Capabilities...), Trial: tryOut([]*item{it}, s.Demo),
+		Measured: s.measurements(it), Engines: s.engines(it), Related: s.related(r.Context(), it)}
 	var err error
 	if l.API, err = s.defined.get(r.Context(), it.Product, s.Definition); err != nil {
 		s.Log.Warn("a product's definition cannot be shown", "product", it.Product.ID, "error", err)
 	}
 	lang := language(nil, r)
 	s.show(w, r, http.StatusOK, "product", page{Title: it.Title(lang), About: clip(it.Product.Description.In(lang), 160), Index: true, Body: l})
+}
+
+// maxRelated is how many other products a page names.
+const maxRelated = 4
+
+// related are the products on sale that may be needed with one.
+func (s *site) related(ctx context.Context, it *item) (out []*item) {
+	if s.Related == nil {
+		return nil
+	}
+	byID := s.shelf.get(s.Book).byID
+	for _, id := range s.Options.Related(ctx, it.Product.ID) {
+		if other := byID[id]; other != nil && other.Product.ID != it.Product.ID && !slices.Contains(out, other) && len(out) < maxRelated {
+			out = append(out, other)
+		}
+	}
+	return out
 }
 
 // find returns the product that the path names, or nil.

@@ -44,6 +44,19 @@ func (s *site) text(r *http.Request, id string, args ...any) string {
 	return text(language(nil, r), id, args...)
 }
 
+// named is the name of a thing that the pages may have a text for. Foreign: they have none, and it is English.
+type named struct {
+	Text    string
+	Foreign bool
+}
+
+func nameOf(lang, prefix, name string) named {
+	if t, ok := texts()[prefix+name][lang]; ok {
+		return named{t, false}
+	}
+	return named{name, lang != "en"}
+}
+
 // rich shows what stands between backticks as code. Everything in it is escaped.
 func rich(s string) template.HTML {
 	var b strings.Builder

@@ -1,6 +1,7 @@
 // Package web is what a browser sees of the platform: server-rendered pages in English and Simplified
-// Chinese with what is on sale, at what price, how it is called and by which definition, a field to try
-// a call, and the page that sets up a new installation; and the same for programs at /llms.txt.
+// Chinese with what is on sale, at what price, how it is called and by which definition, how well the engines
+// behind it were measured to work, a field to try a call, and the page that sets up a new installation; and
+// the same for programs at /llms.txt.
 //
 // It holds no rules, asks for no credential and keeps no session: everything on its pages is public. The
 // field to try a call talks to the data plane from the browser; a key that is typed there never reaches
@@ -23,6 +24,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/plan"
 )
 
@@ -36,6 +38,13 @@ type Options struct {
 	Definition func(ctx context.Context, productID string) (string, error)
 	// SetUp reports whether the platform has an operator.
 	SetUp func(ctx context.Context) (bool, error)
+
+	// Reports returns the stored evaluations of the platform's own engines; nil: none.
+	Reports func() []engine.Report
+	// Engines tells of the models behind the upstream builtin://name, installed or not. It must be fast; nil: nothing is told.
+	Engines func(upstream string) []engine.Info
+	// Related returns the ids of products that readers of a product's page may also need, best first; nil: none.
+	Related func(ctx context.Context, productID string) []string
 
 	Demo bool         // the pages tell where the demo's key is
 	Log  *slog.Logger // nil: nowhere
@@ -120,7 +129,7 @@ func (s *site) show(w http.ResponseWriter, r *http.Request, status int, name str
 	p.Origin, p.Base, p.Version = s.PublicURL, s.PublicURL+"/v1", s.Version
 	for _, lang := range languages {
 		q := url.Values{"lang": {lang}}
-		for _, keep := range []string{"q", "page"} {
+		for _, keep := range []string{"q", "can", "page"} {
 			if v := r.URL.Query().Get(keep); v != "" && status == http.StatusOK {
 				q.Set(keep, v)
 			}
@@ -189,23 +198,14 @@ func (s *site) bootstrap(w http.ResponseWriter, r *http.Request) {
 func (s *site) parse(lang string) *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
 		"t":     func(id string, args ...any) string { return text(lang, id, args...) },
+		"named": func(prefix, name string) named { return nameOf(lang, prefix, name) },
 		"rich":  func(id string, args ...any) template.HTML { return rich(text(lang, id, args...)) },
 		"asset": func(name string) string { return s.assets[name].path },
 		"count": func(n any) string { return groupDigits(fmt.Sprint(n)) },
 		"price": func(p *plan.Plan) *priceList { return prices(p.Current.Card, lang) },
 		"texts": func(prefix string) string { return textsJSON(lang, prefix) },
 		"code":  highlight,
-		"dict":  dict,
 	}).ParseFS(pageFiles, "pages/*.html"))
-}
-
-// dict makes the data of a template that takes several values: pairs of name and value.
-func dict(pairs ...any) map[string]any {
-	m := make(map[string]any, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		m[pairs[i].(string)] = pairs[i+1]
-	}
-	return m
 }
 
 // clip shortens a text to n characters.

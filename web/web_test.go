@@ -20,6 +20,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/plan"
 	"github.com/tollgate-io/tollgate/internal/rating"
@@ -37,6 +38,10 @@ type world struct {
 	book  *plan.Book
 	pages http.Handler
 	ready bool // what SetUp says
+
+	reports []engine.Report
+	engines map[string][]engine.Info // by upstream
+	related []string
 }
 
 const publicURL = "https://toll.example"
@@ -47,13 +52,19 @@ func newWorld(t *testing.T) *world {
 	w := &world{TB: t, ctx: t.Context(), who: audit.System("test"), orgs: org.New(d), goods: goods, plans: plan.New(d, goods), ready: true}
 	w.book = must(plan.NewBook(w.ctx, d, w.plans, w.orgs, plan.BookOptions{}))
 	w.pages = New(Options{Book: w.book, PublicURL: publicURL, Version: "9.9.9", Demo: true,
-		Definition: func(ctx context.Context, id string) (string, error) {
-			text, _, err := goods.Definition(ctx, id)
-			return text, err
-		},
-		SetUp: func(context.Context) (bool, error) { return w.ready, nil }})
+		Definition: w.definition, SetUp: w.setUp,
+		Reports: func() []engine.Report { return w.reports },
+		Engines: func(upstream string) []engine.Info { return w.engines[upstream] },
+		Related: func(context.Context, string) []string { return w.related }})
 	return w
 }
+
+func (w *world) definition(ctx context.Context, id string) (string, error) {
+	text, _, err := w.goods.Definition(ctx, id)
+	return text, err
+}
+
+func (w *world) setUp(context.Context) (bool, error) { return w.ready, nil }
 
 func must[V any](v V, err error) V {
 	if err != nil {
@@ -145,7 +156,7 @@ func TestHome(t *testing.T) {
 	w := demo(t)
 	en := w.page("/")
 	w.holds(en, `<html lang="en">`, "Acme Chat", "Answers.", "llama3", "by acme", "0.15", "0.075", "0.60", "USD per 1,000,000 tokens", "65,536 context",
-		"Sandbox, no language model", "demo.env", `href="/products/acme/chat#definition"`, `client = OpenAI(`, "https://toll.example/v1/chat/completions", "2</b> models on sale")
+		"Sandbox, no language model", "demo.env", `href="/products/acme/chat#definition"`, `client = OpenAI(`, "https://toll.example/v1/chat/completions", "2</b> products on sale")
 	w.lacks(en, "艾克米", "#ZgotmplZ", "%!")
 	zh := w.page("/", "Accept-Language", "zh-CN,zh;q=0.9,en;q=0.8")
 	w.holds(zh, `<html lang="zh-CN">`, "艾克米对话", "作答。", "USD / 1,000,000 个词元", "沙盒，非语言模型", "在售产品")

@@ -43,10 +43,40 @@ async function* events(body) {
 // lasted writes a time in ms for people.
 const lasted = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
+// nameOf names a language to the reader.
+function nameOf(tag) {
+  try {
+    return new Intl.DisplayNames([document.documentElement.lang], { type: "language" }).of(tag);
+  } catch {
+    return tag;
+  }
+}
+
 function setUpTry(form) {
-  const status = by("trystatus"), answer = by("tryanswer"), stop = by("trystop"), send = form.querySelector("button.go");
+  const status = by("trystatus"), answer = by("tryanswer"), stop = by("trystop"), send = form.querySelector("button.go"), note = by("trynote");
+  const model = by("trymodel"), kind = by("trykind");
   let running = null;
   form.querySelector("fieldset").disabled = false;
+
+  // choose shows the fields of what the chosen product can do, and of that of what the reader wants.
+  function choose() {
+    const kinds = model.selectedOptions[0].dataset.kinds.split(" ");
+    for (const option of kind.options) option.hidden = option.disabled = !kinds.includes(option.value);
+    if (!kinds.includes(kind.value)) kind.value = kinds[0];
+    by("trykindrow").hidden = kinds.length < 2;
+    for (const part of form.querySelectorAll("[data-kind]")) {
+      part.hidden = !part.dataset.kind.split(" ").includes(kind.value);
+      if (part.tagName === "FIELDSET") part.disabled = part.hidden;
+    }
+    if (!running && !by("tryfigures").hidden) clear(); // an answer of another kind
+  }
+
+  function clear() {
+    answer.replaceChildren();
+    report("");
+    by("tryfigures").hidden = by("tryrecord").hidden = note.hidden = true;
+    for (const figure of form.querySelectorAll("#tryfigures dd")) figure.textContent = "–";
+  }
 
   function report(text, kind = "") {
     status.textContent = text;
@@ -57,10 +87,11 @@ function setUpTry(form) {
   async function explain(response) {
     let detail = "";
     try {
-      detail = (await response.json()).error.message;
+      const body = await response.json();
+      detail = body.detail ?? body.error?.message ?? body.error; // of capabilities; of models; of plain contracts
     } catch { /* no body of ours: the status must do */ }
     const code = response.status;
-    const parts = [`${code}: ${texts["status." + code] ?? (code >= 500 ? say("status.5") : say("status.other"))}`, detail];
+    const parts = [`${code}: ${texts["status." + code] ?? (code >= 500 ? say("status.5") : say("status.other"))}`, typeof detail === "string" ? detail : ""];
     const wait = response.headers.get("retry-after");
     if (wait) parts.push(say("retry", { n: wait }));
     report(parts.filter(Boolean).join(" "), "bad");
@@ -88,19 +119,21 @@ function setUpTry(form) {
     } catch { /* the record is an extra: the call itself went well */ }
   }
 
-  async function call(key) {
+  // post sends a call of the chosen product.
+  const post = (path, body, key) => fetch(path, {
+    method: "POST",
+    signal: running.signal,
+    headers: { "content-type": "application/json", authorization: "Bearer " + key, "accept-language": document.documentElement.lang },
+    body: JSON.stringify({ model: model.value, ...body }),
+  });
+
+  async function chat(key) {
     const begun = performance.now();
-    const response = await fetch("/v1/chat/completions", {
-      method: "POST",
-      signal: running.signal,
-      headers: { "content-type": "application/json", authorization: "Bearer " + key, "accept-language": document.documentElement.lang },
-      body: JSON.stringify({
-        model: by("trymodel").value,
-        messages: [{ role: "user", content: by("tryprompt").value }],
-        stream: true,
-        stream_options: { include_usage: true },
-      }),
-    });
+    const response = await post("/v1/chat/completions", {
+      messages: [{ role: "user", content: by("tryprompt").value }],
+      stream: true,
+      stream_options: { include_usage: true },
+    }, key);
     if (!response.ok) return explain(response);
     const id = response.headers.get("x-request-id");
     by("tryfigures").hidden = false;
@@ -131,6 +164,55 @@ function setUpTry(form) {
     if (id) await showRecord(id, key);
   }
 
+  // whole makes a call that is answered at once, and has show write the answer; what show returns is said beside the time.
+  async function whole(path, body, key, show) {
+    const begun = performance.now();
+    const response = await post(path, body, key);
+    if (!response.ok) return explain(response);
+    const result = await response.json();
+    by("tryfigures").hidden = false;
+    by("tryengine").textContent = [result.engine, result.model].filter(Boolean).join(" · ");
+    by("trycost").textContent = response.headers.get("x-tollgate-cost") ?? "–";
+    const more = show(result);
+    if (!answer.hasChildNodes()) answer.append(say("none"));
+    report([say("done", { time: lasted(performance.now() - begun) }), more].filter(Boolean).join(" "), "good");
+    const id = response.headers.get("x-request-id");
+    if (id) await showRecord(id, key);
+  }
+
+  function translate(key) {
+    const body = { text: by("trytext").value, source: by("trysource").value, target: by("trytarget").value };
+    return whole("/v1/translate", body, key, ({ translations, quality }) => {
+      const made = translations[0];
+      const line = document.createElement("span");
+      line.lang = body.target;
+      line.textContent = made.text;
+      answer.append(line);
+      by("tryquality").textContent = texts["quality." + (made.quality ?? quality)] ?? made.quality ?? quality ?? "–";
+      note.hidden = (made.quality ?? quality) !== "dictionary";
+      note.textContent = say("gloss");
+      return body.source === "auto" && made.source ? say("detected", { language: nameOf(made.source) }) : "";
+    });
+  }
+
+  // feeling tells a sentiment in words, with its score from -1 to 1.
+  const feeling = (s) => `${texts["sentiment." + s.sentiment] ?? s.sentiment} (${say("score", { n: Number(s.score).toFixed(2) })})`;
+
+  function language(key) {
+    const task = by("trytask").value;
+    return whole("/v1/text/" + task, { text: by("tryinput").value }, key, (result) => {
+      const first = result.results?.[0] ?? {};
+      const lines = {
+        sentiment: () => [feeling(first), ...(first.sentences ?? []).map((s) => `• ${s.text} ${feeling(s)}`)],
+        keywords: () => (first.keywords ?? []).map((k) => `• ${k.keyword}`),
+        summarise: () => [result.summary],
+      }[task]();
+      answer.append(lines.filter(Boolean).join("\n"));
+    });
+  }
+
+  const call = (key) => ({ chat, translate, text: language })[kind.value](key);
+
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const key = by("trykey").value.trim();
@@ -138,9 +220,8 @@ function setUpTry(form) {
     if (key.startsWith("sk-tg-mgt-")) return report(say("management"), "bad");
     if (!/^sk-tg-inf-[0-9A-Za-z]{49}$/.test(key)) return report(say("shape"), "bad");
     running = new AbortController();
-    answer.replaceChildren();
-    by("tryfigures").hidden = by("tryrecord").hidden = true;
-    for (const id of ["tryfirst", "trytokens", "trycost"]) by(id).textContent = "–";
+    clear();
+    model.disabled = kind.disabled = true;
     stop.hidden = false;
     send.disabled = true;
     report(say("calling"));
@@ -153,13 +234,16 @@ function setUpTry(form) {
     } finally {
       running = null;
       stop.hidden = true;
-      send.disabled = false;
+      send.disabled = model.disabled = kind.disabled = false;
     }
   });
   stop.addEventListener("click", () => running?.abort());
-  by("tryprompt").addEventListener("keydown", (event) => {
+  model.addEventListener("change", choose);
+  kind.addEventListener("change", choose);
+  for (const field of form.querySelectorAll("textarea")) field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
+  choose(); // a browser that went back keeps what was chosen
 }
 
 // ---- the page that sets up a new platform
