@@ -147,28 +147,6 @@ func idOf(err error) string {
 	return problem.As(err).ID
 }
 
-// buzz is a voice-like sound: pulses of 120 Hz through two resonances, that swell and fade four times a second.
-func buzz(ms int) []int16 {
-	out := make([]int16, ms*rate/1000)
-	var y1, y2, z1, z2 float64
-	for i := range out {
-		x := 0.0
-		if i%(rate/120) == 0 {
-			x = 1
-		}
-		y := resonance(x, &y1, &y2, 600, 90) + 0.5*resonance(x, &z1, &z2, 1400, 120)
-		out[i] = toPCM(float32(0.4 * y * (0.6 + 0.4*math.Sin(2*math.Pi*4*float64(i)/rate))))
-	}
-	return out
-}
-
-func resonance(x float64, y1, y2 *float64, hz, width float64) float64 {
-	r := math.Exp(-math.Pi * width / rate)
-	y := x*0.3 + 2*r*math.Cos(2*math.Pi*hz/rate)**y1 - r*r**y2
-	*y2, *y1 = *y1, y
-	return y
-}
-
 // hiss is noise of a level in dBFS.
 func hiss(ms int, level float64) []int16 {
 	g := rand.New(rand.NewPCG(1, 2))
@@ -182,7 +160,7 @@ func hiss(ms int, level float64) []int16 {
 
 func TestGoAlone(t *testing.T) {
 	e := bare(t)
-	wav := encodeWAV(append(append(hiss(1000, -60), buzz(1500)...), hiss(1000, -60)...), rate)
+	wav := encodeWAV(append(append(hiss(1000, -60), hum(1500)...), hiss(1000, -60)...), rate)
 	kind, body := form(t, wav)
 	if _, err := call(t, e, "audio.transcriptions", kind, body); idOf(err) != "engine.missing" {
 		t.Errorf("transcription: %v", err)
@@ -219,7 +197,7 @@ func TestGoAlone(t *testing.T) {
 
 func TestBadSound(t *testing.T) {
 	e := bare(t)
-	good := encodeWAV(buzz(500), rate)
+	good := encodeWAV(hum(500), rate)
 	cut := func(n int) []byte { return good[:n] }
 	with := func(at int, b ...byte) []byte {
 		c := bytes.Clone(good)
@@ -260,7 +238,7 @@ func TestBadSound(t *testing.T) {
 
 func TestForms(t *testing.T) {
 	e := bare(t)
-	wav := encodeWAV(buzz(300), rate)
+	wav := encodeWAV(hum(300), rate)
 	tests := []struct {
 		name   string
 		file   []byte
