@@ -334,3 +334,22 @@ func TestSizeIsCounted(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+func TestTooManyQuestions(t *testing.T) {
+	r := small(t)
+	r.fill(`{}`)
+	for range cap(r.e.asks) {
+		leave, err := r.e.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.e.ForYou(ctx, r.owner, "shop", "t1", 1); err == nil {
+		t.Error("got in")
+	}
+	r.e.queue.Store(maxQueue)
+	r.fails("recommend.busy", "popular", map[string]any{}, "shop")
+}

@@ -3,9 +3,11 @@ package recommend
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // maxLimit is how many items an answer has at most, defaultLimit how many if none is asked for.
@@ -96,6 +98,11 @@ func (e *Engine) ask(ctx context.Context, owner, name, surface, model, lang stri
 	if err != nil {
 		return nil, err
 	}
+	leave, err := e.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	now := e.clock.Now()
 	a := &Answer{RequestID: db.NewID("rec", now), Engine: Name, Space: name, User: q.User}
 	s.mu.RLock()
@@ -132,6 +139,24 @@ func (e *Engine) ask(ctx context.Context, owner, name, surface, model, lang stri
 		a.Items = append(a.Items, it)
 	}
 	return a, nil
+}
+
+// maxQueue is how many questions may wait for their turn.
+const maxQueue = 1000
+
+// enter waits for a turn to compute an answer.
+func (e *Engine) enter(ctx context.Context) (leave func(), err error) {
+	if e.queue.Add(1) > maxQueue {
+		e.queue.Add(-1)
+		return nil, problem.New(problem.Unavailable, "recommend.busy", "too many recommendations are being computed; try again shortly").After(time.Second)
+	}
+	defer e.queue.Add(-1)
+	select {
+	case e.asks <- struct{}{}:
+		return func() { <-e.asks }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // anchors resolves the items that others shall be like.

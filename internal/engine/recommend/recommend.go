@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/clock"
@@ -83,14 +84,17 @@ type Engine struct {
 
 	fits  chan *space   // spaces that want training
 	heavy chan struct{} // one offline evaluation at a time
-	load  chan struct{} // one load at a time
+	load  chan struct{} // loads at the same time
+	asks  chan struct{} // questions at the same time: each takes memory in proportion to the items
+	queue atomic.Int64  // questions that wait
 	shown exposures
 }
 
 // New makes an engine. It reads nothing and starts nothing.
 func New(o Options) (*Engine, error) {
 	e := &Engine{db: o.DB, clock: o.Clock, log: o.Log, procs: o.Procs, memory: o.Memory, idle: o.Idle, every: o.Poll,
-		spaces: map[spaceKey]*space{}, fits: make(chan *space, 256), heavy: make(chan struct{}, 1), load: make(chan struct{}, 1)}
+		spaces: map[spaceKey]*space{}, fits: make(chan *space, 256), heavy: make(chan struct{}, 1), load: make(chan struct{}, 2),
+		asks: make(chan struct{}, 4*runtime.GOMAXPROCS(0))}
 	if e.clock == nil {
 		e.clock = clock.System{}
 	}

@@ -107,6 +107,13 @@ func (e *Engine) loadSpace(s *space) {
 	defer close(s.ready)
 	ctx, cancel := context.WithTimeout(e.ctx, loadTime)
 	defer cancel()
+	// Whether there is such a space is found out before waiting for another's loading.
+	err := e.db.View(ctx, func(tx *db.Tx) error { _, err := readSpace(tx, s.key.owner, s.key.name, ""); return err })
+	if err != nil {
+		s.err = err
+		e.forget(s)
+		return
+	}
 	select {
 	case e.load <- struct{}{}:
 		defer func() { <-e.load }()
@@ -118,7 +125,7 @@ func (e *Engine) loadSpace(s *space) {
 	var m *model
 	var tests []experiment
 	now := e.now()
-	err := e.db.View(ctx, func(tx *db.Tx) error {
+	err = e.db.View(ctx, func(tx *db.Tx) error {
 		r, err := readSpace(tx, s.key.owner, s.key.name, "")
 		if err != nil {
 			return err
