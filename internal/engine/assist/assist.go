@@ -57,8 +57,11 @@ type Options struct {
 	Translate func(ctx context.Context, text, from, to string) (string, error)
 	// Identify names the language of a text by its ISO 639-1 code.
 	Identify func(text string) (lang string, confidence float64)
-	// Embed gives vectors of texts, all of one length, for the languages in EmbedLanguages.
+	// Embed gives vectors of texts, all of one length, for the languages in EmbedLanguages. Vectors are stored: EmbedModel names what
+	// makes them, and those of another model are left aside until their knowledge base is indexed anew. Vectors that are nothing
+	// but hashed words are worse than none.
 	Embed          func(ctx context.Context, texts []string) ([][]float32, error)
+	EmbedModel     string
 	EmbedLanguages []string // nil: English
 	// Train trains a classifier with texts and their labels.
 	Train func(ctx context.Context, texts, labels []string) (Classify, error)

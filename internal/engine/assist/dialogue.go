@@ -69,6 +69,14 @@ func (t *turn) own() string {
 	return t.pivot
 }
 
+// vector embeds a text if that helps to understand it.
+func (t *turn) vector(u *understanding, text, lang string) []float32 {
+	if u == nil || len(u.examples) == 0 || u.examples[0].vector == nil {
+		return nil
+	}
+	return t.e.vector(t.ctx, text, lang)
+}
+
 func (t *turn) sentence(key string) reply {
 	text, in := t.e.sentence(t.ctx, t.bot, key, t.s.language)
 	return reply{Message: Message{Role: "bot", Text: text, Language: in, Engine: engineName, Model: "dialogue", Confidence: 1}}
@@ -87,9 +95,9 @@ func (t *turn) answer() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	ranked := u.rank(t.text)
+	ranked := u.rank(t.text, t.vector(u, t.text, t.s.language))
 	if own := t.own(); own != t.text {
-		if other := u.rank(own); len(other) > 0 && (len(ranked) == 0 || other[0].Confidence > ranked[0].Confidence) {
+		if other := u.rank(own, t.vector(u, own, t.bot.Languages[0])); len(other) > 0 && (len(ranked) == 0 || other[0].Confidence > ranked[0].Confidence) {
 			ranked = other
 		}
 	}
@@ -347,7 +355,10 @@ func said(history []Message, last string) string {
 			b.WriteString(m.Text + "\n")
 		}
 	}
-	return b.String() + last
+	if b.Len() == 0 || !wantsPerson(last, nil) || longer(last, 60) { // the wish for a person alone tells nothing
+		b.WriteString(last)
+	}
+	return b.String()
 }
 
 // cloneMemory keeps a turn that is tried again from seeing what the first try remembered.

@@ -39,6 +39,14 @@ var strangeEN = []string{"Who invented the wheel?", "What is the weather in Lisb
 
 var strangeZH = []string{"明天里斯本天气怎么样", "讲个企鹅的笑话", "珠穆朗玛峰有多高", "推荐附近的餐厅", "莫扎特哪年出生", "谁发明了轮子", "你们公司上市了吗", "世界杯冠军是谁"}
 
+// nearEN ask of a product that is there what no passage says.
+var nearEN = []string{"Is the %s waterproof?", "Which colours does the %s have?", "In which country is the %s made?", "Can I connect the %s to my television?"}
+
+var nearZH = []string{"%s防水吗？", "%s有哪些颜色", "%s是哪个国家生产的", "%s能连接电视吗"}
+
+// nearMiss stands for the heading of a question like these.
+const nearMiss = "near miss"
+
 // fact is a question and the heading of the passage that answers it; "" for one without an answer.
 type fact struct{ question, heading, lang string }
 
@@ -61,9 +69,9 @@ func names(r *rand.Rand, n int, zh bool) []string {
 // generateKnowledge makes documents of products and questions about them.
 func generateKnowledge(r *rand.Rand, products int) (docs []input, facts []fact) {
 	for _, lang := range []string{"en", "zh"} {
-		topics, strange := topicsEN, strangeEN
+		topics, strange, near := topicsEN, strangeEN, nearEN
 		if lang == "zh" {
-			topics, strange = topicsZH, strangeZH
+			topics, strange, near = topicsZH, strangeZH, nearZH
 		}
 		for _, name := range names(r, products, lang == "zh") {
 			var b strings.Builder
@@ -73,6 +81,7 @@ func generateKnowledge(r *rand.Rand, products int) (docs []input, facts []fact) 
 				ask := t.asks[r.IntN(len(t.asks))]
 				facts = append(facts, fact{fmt.Sprintf(ask, name), name + " › " + t.heading, lang})
 			}
+			facts = append(facts, fact{fmt.Sprintf(near[r.IntN(len(near))], name), nearMiss, lang})
 			docs = append(docs, input{"text", name, "", name, lang, b.String()})
 		}
 		for _, q := range strange {

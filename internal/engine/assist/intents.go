@@ -34,12 +34,22 @@ type understanding struct {
 }
 
 type example struct {
-	label int
-	norm  float64
+	label  int
+	norm   float64
+	vector []int8 // nil: none
 }
 
-// learn makes an understanding of examples by label. train may be nil; its failure leaves the nearest examples.
-func learn(ctx context.Context, labels []string, examples [][]string, train func(ctx context.Context, texts, labels []string) (Classify, error)) *understanding {
+// teacher is what examples are learned with; both functions may be nil.
+type teacher struct {
+	train func(ctx context.Context, texts, labels []string) (Classify, error)
+	embed func(ctx context.Context, texts []string) ([][]float32, error)
+}
+
+// maxEmbedded is how many examples get vectors; with more of them words say enough.
+const maxEmbedded = 2000
+
+// learn makes an understanding of examples by label. Where the teacher fails the nearest examples by their words remain.
+func learn(ctx context.Context, labels []string, examples [][]string, by teacher) *understanding {
 	u := &understanding{labels: labels, posting: map[string][]posting{}, weight: map[string]float64{}}
 	var texts, names []string
 	for l, list := range examples {
@@ -62,9 +72,23 @@ func learn(ctx context.Context, labels []string, examples [][]string, train func
 	for i := range u.examples {
 		u.examples[i].norm = math.Sqrt(u.examples[i].norm)
 	}
-	if train != nil && len(labels) > 1 && len(texts) >= enoughExamples*len(labels) {
-		if c, err := train(ctx, texts, names); err == nil {
+	if by.train != nil && len(labels) > 1 && len(texts) >= enoughExamples*len(labels) {
+		if c, err := by.train(ctx, texts, names); err == nil {
 			u.classify = c
+			return u
+		}
+	}
+	if by.embed == nil || len(texts) > maxEmbedded {
+		return u
+	}
+	for from := 0; from < len(texts); from += embedBatch {
+		batch := texts[from:min(from+embedBatch, len(texts))]
+		vectors, err := by.embed(ctx, batch)
+		if err != nil || len(vectors) != len(batch) {
+			return u
+		}
+		for i, v := range vectors {
+			u.examples[from+i].vector = quantise(v)
 		}
 	}
 	return u
@@ -96,12 +120,12 @@ func features(text string) map[string]uint16 {
 // nearestK is how many nearest examples have a say.
 const nearestK = 5
 
-// rank gives the labels by confidence, best first, five at most.
-func (u *understanding) rank(text string) []Score {
+// rank gives the labels by confidence, best first, five at most. vector is the text's, or nil.
+func (u *understanding) rank(text string, vector []float32) []Score {
 	if u == nil || len(u.examples) == 0 {
 		return nil
 	}
-	near := u.nearest(text)
+	near := u.nearest(text, vector)
 	if u.classify == nil || len(near) == 0 {
 		return near
 	}
@@ -118,7 +142,71 @@ func (u *understanding) rank(text string) []Score {
 	return out
 }
 
-func (u *understanding) nearest(text string) []Score {
+// nearest lets the nearest examples vote.
+func (u *understanding) nearest(text string, vector []float32) []Score {
+	list := u.likeness(text, vector)
+	slices.SortFunc(list, func(a, b neighbour) int { return cmp.Or(cmp.Compare(b.cos, a.cos), cmp.Compare(a.at, b.at)) })
+	votes, top := map[int]float64{}, map[int]float64{}
+	for _, n := range list[:min(nearestK, len(list))] {
+		l := u.examples[n.at].label
+		votes[l] += n.cos * n.cos
+		top[l] = max(top[l], n.cos)
+	}
+	out := make([]Score, 0, len(votes))
+	for l := range votes {
+		out = append(out, Score{u.labels[l], top[l]})
+	}
+	at := func(name string) int { return slices.Index(u.labels, name) }
+	slices.SortFunc(out, func(a, b Score) int {
+		return cmp.Or(cmp.Compare(votes[at(b.Label)], votes[at(a.Label)]), cmp.Compare(a.Label, b.Label))
+	})
+	for i := range out {
+		out[i].Confidence = min(1, out[i].Confidence)
+	}
+	return out
+}
+
+// neighbour is an example with how like a text it is, 0 to 1.
+type neighbour struct {
+	at  int32
+	cos float64
+}
+
+// likeness compares a text with the examples: by words, and by meaning where there are vectors.
+func (u *understanding) likeness(text string, vector []float32) []neighbour {
+	list := u.byWords(text)
+	if len(vector) == 0 {
+		return list
+	}
+	words := map[int32]float64{}
+	for _, n := range list {
+		words[n.at] = n.cos
+	}
+	list = list[:0]
+	v := quantise(vector)
+	for i, ex := range u.examples {
+		at := int32(i)
+		w := words[at]
+		if len(ex.vector) != len(v) {
+			if w > 0 {
+				list = append(list, neighbour{at, w})
+			}
+			continue
+		}
+		sum := int64(0)
+		for j, x := range ex.vector {
+			sum += int64(x) * int64(v[j])
+		}
+		// Sentences that have nothing to do with each other are about 0.35 alike.
+		meaning := max(0, min(1, (float64(sum)/(vectorScale*vectorScale)-0.35)/0.55))
+		if c := max(w, 0.4*w+0.6*meaning); c > 0 {
+			list = append(list, neighbour{at, c})
+		}
+	}
+	return list
+}
+
+func (u *understanding) byWords(text string) []neighbour {
 	dot := map[int32]float64{}
 	norm := 0.0
 	fs := features(text)
@@ -142,31 +230,9 @@ func (u *understanding) nearest(text string) []Score {
 			dot[p.passage] += w * u.weight[t] * damp(p.count)
 		}
 	}
-	type neighbour struct {
-		at  int32
-		cos float64
-	}
 	list := make([]neighbour, 0, len(dot))
 	for at, d := range dot {
 		list = append(list, neighbour{at, d / (math.Sqrt(norm)*u.examples[at].norm + 1e-9)})
 	}
-	slices.SortFunc(list, func(a, b neighbour) int { return cmp.Or(cmp.Compare(b.cos, a.cos), cmp.Compare(a.at, b.at)) })
-	votes, top := map[int]float64{}, map[int]float64{}
-	for _, n := range list[:min(nearestK, len(list))] {
-		l := u.examples[n.at].label
-		votes[l] += n.cos * n.cos
-		top[l] = max(top[l], n.cos)
-	}
-	out := make([]Score, 0, len(votes))
-	for l := range votes {
-		out = append(out, Score{u.labels[l], top[l]})
-	}
-	at := func(name string) int { return slices.Index(u.labels, name) }
-	slices.SortFunc(out, func(a, b Score) int {
-		return cmp.Or(cmp.Compare(votes[at(b.Label)], votes[at(a.Label)]), cmp.Compare(a.Label, b.Label))
-	})
-	for i := range out {
-		out[i].Confidence = min(1, out[i].Confidence)
-	}
-	return out
+	return list
 }

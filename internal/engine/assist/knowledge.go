@@ -61,6 +61,7 @@ type searchData struct {
 	Passages []passage `json:"p"`
 	Vectors  []byte    `json:"v,omitempty"` // int8, in base64 by encoding/json
 	Dim      int       `json:"d,omitempty"`
+	Model    string    `json:"m,omitempty"` // of the vectors
 }
 
 // input is a document on its way in.
@@ -184,7 +185,7 @@ func (e *Engine) prepare(ctx context.Context, in *input) (searchData, error) {
 			return s, nil
 		}
 		for _, v := range vectors {
-			s.Dim = len(v)
+			s.Dim, s.Model = len(v), e.o.EmbedModel
 			for _, x := range quantise(v) {
 				s.Vectors = append(s.Vectors, byte(x))
 			}
@@ -344,7 +345,12 @@ func (e *Engine) load(tx *db.Tx, owner, knowledge string) ([]indexed, error) {
 		if err := e.open(search, searchPlace(d.id), &s); err != nil {
 			return err
 		}
-		d.passages, d.dim = s.Passages, s.Dim
+		d.passages = s.Passages
+		if s.Dim == 0 || s.Model != e.o.EmbedModel {
+			docs = append(docs, d)
+			return nil
+		}
+		d.dim = s.Dim
 		d.vectors = make([]int8, len(s.Vectors))
 		for i, b := range s.Vectors {
 			d.vectors[i] = int8(b)

@@ -132,7 +132,7 @@ func (e *Engine) botsIntents(c *call) error {
 	if err != nil {
 		return err
 	}
-	ranked := u.rank(in.Text)
+	ranked := u.rank(in.Text, e.vector(c.ctx, in.Text, e.identify(in.Text, b.Languages[0])))
 	for i := range ranked {
 		ranked[i].Confidence = round(ranked[i].Confidence)
 	}

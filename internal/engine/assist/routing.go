@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -39,68 +41,95 @@ func (a *Agent) speaks(lang string) bool {
 
 func (a *Agent) free() bool { return a.Status == "online" && a.Load < a.Capacity }
 
-// chooseQueue classifies a session that is handed over: the intent's queue, else the one whose examples are most like what
-// was said, else the first of those in the visitor's language.
-func chooseQueue(queues []*Queue, wanted, lang, said string) *Queue {
-	if len(queues) == 0 {
-		return nil
-	}
+// fitting are the queues that take a language; all, if none does.
+func fitting(queues []*Queue, lang string) []*Queue {
 	fit := slices.DeleteFunc(slices.Clone(queues), func(q *Queue) bool {
 		return len(q.Languages) > 0 && lang != "" && !slices.Contains(q.Languages, lang)
 	})
 	if len(fit) == 0 {
-		fit = queues
+		return queues
 	}
-	var intended *Queue
-	for _, q := range queues {
-		if q.ID == wanted {
-			intended = q
-		}
-	}
-	if intended != nil {
-		if slices.Contains(fit, intended) {
-			return intended
-		}
-		for _, q := range fit { // the same work in the visitor's language
-			if len(q.Skills) > 0 && slices.Equal(q.Skills, intended.Skills) {
-				return q
-			}
-		}
-		return intended
-	}
-	labels, examples := make([]string, len(fit)), make([][]string, len(fit))
-	for i, q := range fit {
-		labels[i], examples[i] = q.ID, append([]string{q.Name}, q.Examples...)
-	}
-	if ranked := learn(context.Background(), labels, examples, nil).rank(said); len(ranked) > 0 && ranked[0].Confidence >= 0.1 {
-		for _, q := range fit {
-			if q.ID == ranked[0].Label {
-				return q
-			}
-		}
-	}
-	return fit[0]
+	return fit
 }
 
-// queueUp puts a session into a line and gives it to an agent who is free. The session is to be updated afterwards.
-func (e *Engine) queueUp(tx *db.Tx, s *session, b *Bot, reason, wanted, said string, priority int) error {
-	if err := lockRouting(tx, s.owner); err != nil {
-		return err
+// intended is the queue wanted, or one for the same work in the visitor's language, or nil.
+func intended(queues, fit []*Queue, wanted string) *Queue {
+	i := slices.IndexFunc(queues, func(q *Queue) bool { return q.ID == wanted })
+	if i < 0 {
+		return nil
 	}
-	all, err := listQueues(tx, s.owner)
-	if err != nil {
-		return err
+	q := queues[i]
+	if slices.Contains(fit, q) {
+		return q
 	}
+	for _, other := range fit {
+		if len(q.Skills) > 0 && slices.Equal(other.Skills, q.Skills) {
+			return other
+		}
+	}
+	return q
+}
+
+// botQueues are a bot's queues in its order.
+func botQueues(tx *db.Tx, b *Bot, owner string) ([]*Queue, error) {
+	all, err := listQueues(tx, owner)
 	var queues []*Queue
 	for _, id := range b.Queues {
 		if i := slices.IndexFunc(all, func(q *Queue) bool { return q.ID == id }); i >= 0 {
 			queues = append(queues, all[i])
 		}
 	}
-	q := chooseQueue(queues, wanted, s.language, said)
-	if q == nil {
+	return queues, err
+}
+
+// leastQueue is how like a queue's examples what was said must be to belong there.
+const leastQueue = 0.1
+
+// classify chooses the queue for a session that is handed over: the intent's, else the one whose examples are most like what was
+// said, else the first of those in the visitor's language.
+func (e *Engine) classify(ctx context.Context, b *Bot, owner, wanted, lang, said string) (string, error) {
+	var queues []*Queue
+	err := e.o.DB.View(ctx, func(tx *db.Tx) (err error) { queues, err = botQueues(tx, b, owner); return err })
+	if err != nil || len(queues) == 0 {
+		return "", err
+	}
+	fit := fitting(queues, lang)
+	if q := intended(queues, fit, wanted); q != nil {
+		return q.ID, nil
+	}
+	if len(fit) == 1 {
+		return fit[0].ID, nil
+	}
+	version := fnv.New64a()
+	labels, examples := make([]string, len(fit)), make([][]string, len(fit))
+	for i, q := range fit {
+		labels[i], examples[i] = q.ID, append([]string{q.Name}, q.Examples...)
+		fmt.Fprintf(version, "%q %q", q.ID, examples[i])
+	}
+	u, err := e.learned(ctx, "queues of "+b.ID, int64(version.Sum64()), labels, examples)
+	if err != nil {
+		return "", err
+	}
+	if ranked := u.rank(said, e.vector(ctx, said, lang)); len(ranked) > 0 && ranked[0].Confidence >= leastQueue {
+		return ranked[0].Label, nil
+	}
+	return fit[0].ID, nil
+}
+
+// queueUp puts a session into a line, the one that was chosen if it is still there, and gives it to an agent who is free. The
+// session is to be updated afterwards.
+func (e *Engine) queueUp(tx *db.Tx, s *session, b *Bot, reason, chosen string, priority int) error {
+	if err := lockRouting(tx, s.owner); err != nil {
+		return err
+	}
+	queues, err := botQueues(tx, b, s.owner)
+	if err != nil {
+		return err
+	}
+	if len(queues) == 0 {
 		return problem.New(problem.Conflict, "assist.no_queue", "this bot has no queue to hand the conversation over to")
 	}
+	q := queues[max(0, slices.IndexFunc(queues, func(q *Queue) bool { return q.ID == chosen }))]
 	if s.ticket, err = nextTicket(tx, s.owner); err != nil {
 		return err
 	}

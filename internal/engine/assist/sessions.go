@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -393,19 +392,24 @@ func (e *Engine) converseOnce(ctx context.Context, c *call, secret, text string,
 	if err != nil {
 		return nil, err
 	}
+	if r.handover != "" {
+		if r.queue, err = e.classify(ctx, b, s.owner, r.queue, s.language, said(history, text)); err != nil {
+			return nil, err
+		}
+	}
 	var v *sessionView
 	commit := context.WithoutCancel(ctx) // the answer was made and perhaps heard: it belongs to the transcript
 	err = e.o.DB.Update(commit, func(tx *db.Tx) error {
 		n := *s // the function may run again
 		n.memory = cloneMemory(s.memory)
-		v, err = e.commit(tx, &n, b, text, r, said(history, text))
+		v, err = e.commit(tx, &n, b, text, r)
 		return err
 	})
 	return v, err
 }
 
 // commit stores a turn.
-func (e *Engine) commit(tx *db.Tx, s *session, b *Bot, text string, r reply, said string) (*sessionView, error) {
+func (e *Engine) commit(tx *db.Tx, s *session, b *Bot, text string, r reply) (*sessionView, error) {
 	s.turns++
 	if r.answered {
 		s.answered++
@@ -419,7 +423,7 @@ func (e *Engine) commit(tx *db.Tx, s *session, b *Bot, text string, r reply, sai
 		return nil, err
 	}
 	if r.handover != "" {
-		if err := e.queueUp(tx, s, b, r.handover, r.queue, said, r.priority); err != nil {
+		if err := e.queueUp(tx, s, b, r.handover, r.queue, r.priority); err != nil {
 			return nil, err
 		}
 	}
@@ -469,6 +473,10 @@ func (e *Engine) sessionsHandover(c *call) error {
 			return err
 		}
 	}
+	chosen, err := e.chooseFor(c, in.Secret)
+	if err != nil {
+		return err
+	}
 	return update(e, c, http.StatusOK, func(tx *db.Tx) (*sessionView, error) {
 		if err := lockRouting(tx, c.Owner); err != nil {
 			return nil, err
@@ -489,12 +497,8 @@ func (e *Engine) sessionsHandover(c *call) error {
 		case b.Handover.Off:
 			return nil, problem.New(problem.Conflict, "assist.no_queue", "this bot has no queue to hand the conversation over to")
 		}
-		history, err := e.messages(tx, s.id, max(0, s.seq-remembered), remembered, false)
-		if err != nil {
-			return nil, err
-		}
 		s.active = tx.Now()
-		if err := e.queueUp(tx, s, b, "request", "", said(history, ""), 0); err != nil {
+		if err := e.queueUp(tx, s, b, "request", chosen, 0); err != nil {
 			return nil, err
 		}
 		if err := e.updateSession(tx, s); err != nil {
@@ -502,6 +506,27 @@ func (e *Engine) sessionsHandover(c *call) error {
 		}
 		return e.visitorView(tx, s)
 	})
+}
+
+// chooseFor chooses the queue for a session by what its visitor has said.
+func (e *Engine) chooseFor(c *call, secret string) (string, error) {
+	var s *session
+	var b *Bot
+	var history []Message
+	err := e.o.DB.View(c.ctx, func(tx *db.Tx) (err error) {
+		if s, err = e.visitor(tx, c, secret, ""); err != nil {
+			return err
+		}
+		if b, err = readBot(tx, s.owner, s.bot); err != nil {
+			return err
+		}
+		history, err = e.messages(tx, s.id, max(0, s.seq-remembered), remembered, false)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return e.classify(c.ctx, b, s.owner, "", s.language, said(history, ""))
 }
 
 func (e *Engine) sessionsRating(c *call) error {
@@ -599,9 +624,4 @@ func (e *Engine) eraseSession(tx *db.Tx, s *session) error {
 		}
 	}
 	return erase(tx, s.id)
-}
-
-// visible leaves out what visitors do not see.
-func visible(m []Message) []Message {
-	return slices.DeleteFunc(m, func(m Message) bool { return m.Role == "note" })
 }

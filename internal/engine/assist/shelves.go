@@ -99,11 +99,11 @@ func (e *Engine) index(ctx context.Context, owner, knowledge string) (*index, er
 	return ix, nil
 }
 
-// mind is what a bot has learned of its examples.
+// mind is what was learned of examples: a bot's, or those of its queues.
 type mind struct {
-	bot     string
+	of      string
 	version int64
-	intents *understanding
+	what    *understanding
 }
 
 // minds keeps what the bots used last have learned.
@@ -115,13 +115,13 @@ type minds struct {
 
 func newMinds() *minds { return &minds{} }
 
-func (m *minds) get(b *Bot) *understanding {
+func (m *minds) get(of string, version int64) *understanding {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, k := range m.kept {
-		if k.bot == b.ID && k.version == b.Version {
+		if k.of == of && k.version == version {
 			m.kept = append(slices.Delete(m.kept, i, i+1), k)
-			return k.intents
+			return k.what
 		}
 	}
 	return nil
@@ -132,30 +132,51 @@ func (e *Engine) intents(ctx context.Context, b *Bot) (*understanding, error) {
 	if len(b.Intents) == 0 {
 		return nil, nil
 	}
-	if u := e.minds.get(b); u != nil {
-		return u, nil
-	}
-	unlock, err := e.minds.learn.lock(ctx, b.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if u := e.minds.get(b); u != nil {
-		return u, nil
-	}
 	labels, examples := make([]string, len(b.Intents)), make([][]string, len(b.Intents))
 	for i, in := range b.Intents {
 		labels[i], examples[i] = in.Name, in.Examples
 	}
-	u := learn(ctx, labels, examples, e.o.Train)
+	return e.learned(ctx, b.ID, b.Version, labels, examples)
+}
+
+// learned is what was learned of some examples, once for each version of them.
+func (e *Engine) learned(ctx context.Context, of string, version int64, labels []string, examples [][]string) (*understanding, error) {
+	if u := e.minds.get(of, version); u != nil {
+		return u, nil
+	}
+	unlock, err := e.minds.learn.lock(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if u := e.minds.get(of, version); u != nil {
+		return u, nil
+	}
+	u := learn(ctx, labels, examples, teacher{e.o.Train, e.o.Embed})
+	if err := ctx.Err(); err != nil {
+		return nil, err // what was learned may lack a part
+	}
 	e.minds.mu.Lock()
 	defer e.minds.mu.Unlock()
-	e.minds.kept = slices.DeleteFunc(e.minds.kept, func(k mind) bool { return k.bot == b.ID })
-	e.minds.kept = append(e.minds.kept, mind{b.ID, b.Version, u})
+	e.minds.kept = slices.DeleteFunc(e.minds.kept, func(k mind) bool { return k.of == of })
+	e.minds.kept = append(e.minds.kept, mind{of, version, u})
 	if len(e.minds.kept) > maxMinds {
 		e.minds.kept = slices.Delete(e.minds.kept, 0, 1)
 	}
 	return u, nil
+}
+
+// vector embeds a text of a language that has vectors; nil where there is none.
+func (e *Engine) vector(ctx context.Context, text, lang string) []float32 {
+	if e.o.Embed == nil || !slices.Contains(e.o.EmbedLanguages, lang) || strings.TrimSpace(text) == "" {
+		return nil
+	}
+	vectors, err := e.o.Embed(ctx, []string{cutRunes(text, 2000)})
+	if err != nil || len(vectors) != 1 {
+		e.log.Debug("assist: no vector", "error", err)
+		return nil
+	}
+	return vectors[0]
 }
 
 // intent finds a bot's intent by name.
