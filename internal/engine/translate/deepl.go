@@ -112,6 +112,9 @@ func readDeepL(r *engine.Request) (*job, error) {
 		}
 		ignore := strings.FieldsFunc(strings.Join(v["ignore_tags"], ","), func(r rune) bool { return r == ',' || r == ' ' })
 		for _, t := range v["text"] {
+			if len(t) > documentBytes(formatHTML) { // the body has the same bound
+				return nil, engine.Invalid("text", "is too long")
+			}
 			j.docs = append(j.docs, takeXML(t, ignore))
 		}
 		return j, j.check()

@@ -293,3 +293,15 @@ func identity(t *testing.T, format string, data []byte, alike func(before, after
 		t.Fatalf("%q became %q", data, got)
 	}
 }
+
+// More tags than there are marks: the text is cut, and none is lost.
+func TestManyTags(t *testing.T) {
+	src := "<p><b>" + strings.Repeat("a<br>", 70_000) + "</b></p>"
+	if got := string(shout(t, formatHTML, []byte(src))); !strings.EqualFold(got, src) {
+		t.Errorf("%d bytes became %d", len(src), len(got))
+	}
+	runs := docxOf("<w:p>" + strings.Repeat(`<w:r><w:t>a</w:t></w:r><w:r><w:tab/></w:r>`, 25_000) + "</w:p>")
+	if got := partOf(t, shout(t, formatDOCX, runs), "word/document.xml"); strings.Count(got, "A") != 25_000 {
+		t.Errorf("%d letters", strings.Count(got, "A"))
+	}
+}

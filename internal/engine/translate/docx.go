@@ -212,7 +212,7 @@ func (t *docxText) slot(p *docxPara, s slot, text, look string) {
 	}
 	s.mark, s.seg = -1, -1
 	if n := len(p.slots); n > 0 {
-		s.same = !p.gap && look == p.look
+		s.same = !p.gap && look == p.look || len(p.seg.tokens) >= maxMarks
 		if !s.same {
 			s.mark = p.seg.add(&p.text, token{kind: atom})
 		}

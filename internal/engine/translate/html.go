@@ -56,6 +56,9 @@ func takeXML(src string, ignore []string) *document {
 func (r *htmlReader) take(src string) *document {
 	z := html.NewTokenizer(strings.NewReader(strings.ReplaceAll(src, "\x00", "\ufffd")))
 	for {
+		if len(r.seg.tokens) >= maxMarks {
+			r.flush()
+		}
 		switch kind := z.Next(); kind {
 		case html.ErrorToken:
 			r.flush()

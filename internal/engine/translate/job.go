@@ -314,6 +314,9 @@ func (w *work) remember(ctx context.Context) error {
 		w.t.Matches = append(w.t.Matches, Match{f.source, f.score})
 		for _, u := range keys[k] {
 			s := &w.d.segs[u.seg]
+			if len(s.tokens) >= maxMarks {
+				continue
+			}
 			var b strings.Builder
 			s.add(&b, token{kind: term, raw: w.d.escape(f.target), text: k})
 			u.out, u.done = b.String(), true

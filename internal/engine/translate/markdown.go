@@ -178,6 +178,9 @@ type mdInline struct {
 	open    []openTag
 }
 
+// near is where the end of markup is looked for, so that no text takes quadratic time.
+func near(s string) string { return s[:min(len(s), 4000)] }
+
 func (m *mdInline) words() {
 	m.s.protect(&m.b, m.pending.String(), same)
 	m.pending.Reset()
@@ -194,7 +197,7 @@ func (m *mdInline) take(src string) int {
 		}
 	case '`':
 		n := len(src) - len(strings.TrimLeft(src, "`"))
-		if end := strings.Index(src[n:], src[:n]); end >= 0 {
+		if end := strings.Index(near(src[n:]), src[:n]); end >= 0 {
 			return m.word(src[:n+end+n])
 		}
 	case '<':
@@ -289,7 +292,7 @@ func (m *mdInline) emphasis(src string) int {
 	if k := len(m.open); k > 0 && m.open[k-1].name == raw && !strings.HasSuffix(m.pending.String(), " ") && m.pending.Len() > 0 {
 		return m.finish(raw)
 	}
-	next := n < len(src) && src[n] != ' ' && strings.Contains(src[n:], raw)
+	next := n < len(src) && src[n] != ' ' && strings.Contains(near(src[n:]), raw)
 	if raw[0] == '_' && !spaceBefore || raw == "~" || !next || len(m.open) >= 64 {
 		m.pending.WriteString(raw)
 		return n

@@ -81,10 +81,21 @@ func (j *job) addTexts(texts []string) error {
 	return j.check()
 }
 
+// documentBytes bounds a document: what is text alone needs no more than its characters do.
+func documentBytes(format string) int {
+	switch format {
+	case formatText:
+		return 4 * maxCharacters
+	case formatDOCX:
+		return fileBody
+	}
+	return textBody
+}
+
 // add takes one document apart.
 func (j *job) add(data []byte) error {
-	if len(data) > 4*maxCharacters && j.format == formatText {
-		return problem.New(problem.TooLarge, "translate.too_long", "the text has %d characters; at most %d are translated in one call, so split it", len(data), maxCharacters)
+	if limit := documentBytes(j.format); len(data) > limit {
+		return problem.New(problem.TooLarge, "translate.too_big", "the text has %d bytes; at most %d are translated in one call, so split it", len(data), limit)
 	}
 	d, err := takeApart(j.format, data)
 	if err != nil {

@@ -122,7 +122,7 @@ func addTag(s *segment, b *strings.Builder, open *[]openTag, tag string) {
 
 // breakLines breaks text into n lines of about the same length, at spaces where it has them.
 func breakLines(text string, n int) string {
-	for ; n > 1; n-- {
+	for n = min(n, 20); n > 1; n-- {
 		want := utf8.RuneCountInString(text) / n
 		best, at := -1, 0
 		for i, r := range text {
