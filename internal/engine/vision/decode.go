@@ -132,6 +132,8 @@ func bytesPerPixel(format string, model color.Model, m meta) int64 {
 		n += 8
 	case color.Gray16Model:
 		n += 2
+	case color.CMYKModel:
+		n += 8
 	}
 	if m.progressive { // coefficients are held as 32-bit integers
 		n += 12
@@ -139,8 +141,11 @@ func bytesPerPixel(format string, model color.Model, m meta) int64 {
 	if m.orientation > 1 {
 		n += 4
 	}
-	if format == "webp" {
+	switch format {
+	case "webp":
 		n += 4
+	case "tiff": // a strip may be the whole picture
+		n += 8
 	}
 	return n
 }

@@ -93,24 +93,24 @@ func (v *evaluation) report(r engine.Report) {
 	v.reports = append(v.reports, r)
 }
 
-// timed is the median of three runs, in ms, after one that loads the model.
+// timed is the best of five runs, in ms, after one that loads the model: what else the machine does counts least so.
 func timed(fn func() error) (ms float64, err error) {
-	var took []float64
-	for i := range 4 {
+	if err := fn(); err != nil {
+		return 0, err
+	}
+	best := math.Inf(1)
+	for range 5 {
 		start := time.Now()
 		if err := fn(); err != nil {
 			return 0, err
 		}
-		if i > 0 {
-			took = append(took, float64(time.Since(start).Microseconds())/1000)
-		}
+		best = min(best, float64(time.Since(start).Microseconds())/1000)
 	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
+	return best, nil
 }
 
 func speed(ms float64, of string) engine.Figure {
-	return engine.Figure{Name: "time of " + of, Value: ms, Unit: "ms"}
+	return engine.Figure{Name: "time of " + of, Value: math.Round(ms*10) / 10, Unit: "ms"}
 }
 
 // classical measures what is made better on a picture whose clean state is known.
@@ -203,30 +203,35 @@ func (v *evaluation) esrgan() error {
 	for i := range 5 {
 		photos = append(photos, crop(group, image.Rect(8+157*i, 348, 8+157*i+144, 348+144)))
 	}
-	var neural, plain []float64
-	for _, clean := range photos {
-		w, h := clean.Rect.Dx(), clean.Rect.Dy()
-		small := halved(clean)
-		large, err := v.e.esrgan(v.ctx, small, 2)
-		if err != nil {
-			return err
+	figures := []engine.Figure{}
+	for _, scale := range []int{2, 4} {
+		var neural, plain []float64
+		for _, clean := range photos {
+			small := halved(clean)
+			if scale == 4 {
+				small = halved(small)
+			}
+			large, err := v.e.esrgan(v.ctx, small, scale)
+			if err != nil {
+				return err
+			}
+			soft, err := resize(v.ctx, small, clean.Rect.Dx(), clean.Rect.Dy())
+			if err != nil {
+				return err
+			}
+			neural, plain = append(neural, psnr(clean, large, nil)), append(plain, psnr(clean, soft, nil))
 		}
-		soft, err := resize(v.ctx, small, w, h)
-		if err != nil {
-			return err
-		}
-		neural, plain = append(neural, psnr(clean, large, nil)), append(plain, psnr(clean, soft, nil))
+		figures = append(figures, engine.Figure{Name: fmt.Sprintf("PSNR, %d times", scale), Value: mean(neural), Floor: map[int]float64{2: 33, 4: 27}[scale], Unit: "dB"},
+			engine.Figure{Name: fmt.Sprintf("PSNR of Lanczos, %d times", scale), Value: mean(plain), Unit: "dB"})
 	}
 	ms, err := timed(func() error { _, err := v.e.esrgan(v.ctx, halved(flower), 4); return err })
 	if err != nil {
 		return err
 	}
 	v.report(engine.Report{Engine: engineESRGAN, Model: modelESRGAN, Version: "1.0.0", Task: "enlargement", Samples: len(photos),
-		Data: "a flower in @upscalerjs/esrgan-slim 1.0.0 and five portraits in @vladmandic/human 3.3.6, halved, and enlarged twice again",
-		Figures: []engine.Figure{
-			{Name: "PSNR", Value: mean(neural), Floor: 24, Unit: "dB"}, {Name: "PSNR of Lanczos", Value: mean(plain), Unit: "dB"},
-			speed(ms, "64 × 64 pixels enlarged four times"),
-		}})
+		Data:    "a flower in @upscalerjs/esrgan-slim 1.0.0 and five portraits in @vladmandic/human 3.3.6, made smaller, and enlarged again",
+		Figures: append(figures, speed(ms, "64 × 64 pixels enlarged four times")),
+		Note:    "by this measure no better than Lanczos, which is therefore what auto takes"})
 	return nil
 }
 

@@ -163,6 +163,30 @@ func TestLook(t *testing.T) {
 	})
 }
 
+// TestESRGANReference compares with what the model's own package made of the same picture by TensorFlow.js: it
+// holds for the converter, the tiles and the scale of numbers.
+func TestESRGANReference(t *testing.T) {
+	e := neural(t, Options{})
+	ev := &evaluation{ctx: t.Context(), e: e, o: EvaluateOptions{Data: e.path("samples")}}
+	flower, err := ev.photo(photoFlower)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for scale, name := range map[int]string{2: "flower-x2.png", 4: "flower-x4.png"} {
+		want, err := ev.photo(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.esrgan(t.Context(), flower, scale)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Rect != want.Rect || psnr(got, want, nil) < 60 {
+			t.Errorf("%d times: %v, %.1f dB from the reference", scale, got.Rect, psnr(got, want, nil))
+		}
+	}
+}
+
 func TestReading(t *testing.T) {
 	e := neural(t, Options{})
 	f, err := typeface("")

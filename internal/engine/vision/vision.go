@@ -69,7 +69,7 @@ type Engine struct {
 const (
 	defaultMemory = 1 << 30
 	defaultTime   = 60 * time.Second
-	maxQueue      = 64
+	maxQueue      = 24 // calls that wait, each with the files that it has
 )
 
 // New makes an engine. It loads nothing and starts nothing.
@@ -117,7 +117,7 @@ func (e *Engine) begin() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return problem.New(problem.Unavailable, "vision.closed", "the server is stopping; try again").After(time.Second)
+		return closing()
 	}
 	e.calls.Add(1)
 	return nil
@@ -141,10 +141,22 @@ func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) 
 	stop := context.AfterFunc(e.stopping, cancel)
 	defer stop()
 	err := serve(limited, r, w)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil && errors.Is(err, limited.Err()) {
+	switch {
+	case err == nil:
+		return nil
+	case e.stopping.Err() != nil && ctx.Err() == nil:
+		return problem.As(closing()).Because(err)
+	case limited.Err() != nil && ctx.Err() == nil && errors.Is(err, limited.Err()):
 		return problem.New(problem.Timeout, "vision.slow", "the image took too long; send a smaller one, or ask for less").Because(err)
 	}
+	if p := problem.As(err); p.ID == "vision.bad_model" {
+		e.o.Log.Warn("a vision model does not work", "error", err)
+	}
 	return err
+}
+
+func closing() error {
+	return problem.New(problem.Unavailable, "vision.closed", "the server is stopping; try again").After(time.Second)
 }
 
 type handler func(ctx context.Context, r *engine.Request, w engine.Writer) error
