@@ -227,15 +227,6 @@ func TestAnEventChangesTheNextAnswer(t *testing.T) {
 		r := newRig(t, d, c)
 		r.fill(`{}`)
 		r.trained()
-		first := r.ask("for_you", map[string]any{"user": "t1", "limit": 5})
-		began := time.Now()
-		for i := range 3 {
-			r.must(nil, "events.put", map[string]any{"events": []Event{{User: "t1", Item: fmt.Sprintf("bike-%d", i), Type: "purchase"}}}, "shop")
-		}
-		next := r.ask("for_you", map[string]any{"user": "t1", "limit": 5})
-		if took := time.Since(began); took > 300*time.Millisecond {
-			t.Errorf("three events and an answer took %v", took)
-		}
 		bikes := func(a *Answer) (n int) {
 			for _, it := range a.Items {
 				if it.Category == "bike" {
@@ -244,8 +235,20 @@ func TestAnEventChangesTheNextAnswer(t *testing.T) {
 			}
 			return n
 		}
-		if slices.Equal(ids(first), ids(next)) || bikes(first) > 1 || bikes(next) < 2 {
-			t.Errorf("before %v, after %v", ids(first), ids(next))
+		fastest := time.Hour // of five: the machine may be busy
+		for u := range 5 {
+			user := map[string]any{"user": fmt.Sprintf("t%d", u), "limit": 5}
+			first := r.ask("for_you", user)
+			began := time.Now()
+			r.must(nil, "events.put", map[string]any{"events": []Event{{User: fmt.Sprintf("t%d", u), Item: fmt.Sprintf("bike-%d", u), Type: "purchase"}}}, "shop")
+			next := r.ask("for_you", user)
+			fastest = min(fastest, time.Since(began))
+			if slices.Equal(ids(first), ids(next)) || bikes(first) >= bikes(next) {
+				t.Errorf("before %v, after %v", ids(first), ids(next))
+			}
+		}
+		if fastest > 100*time.Millisecond {
+			t.Errorf("an event and the next answer took %v", fastest)
 		}
 	})
 }
