@@ -175,7 +175,7 @@ func unwrap(text string) string {
 	fence := false
 	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		line = strings.TrimRight(line, " \t\r")
-		own := fence || line == "" || strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t") || strings.ContainsAny(line[:1], "-*|>#`") || ordered(line)
+		own := fence || line == "" || strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t") || strings.ContainsAny(line[:1], "-*|>#") || strings.HasPrefix(line, "```") || ordered(line)
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
 			fence = !fence
 		}

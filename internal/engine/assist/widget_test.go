@@ -18,6 +18,11 @@ func TestWidget(t *testing.T) {
 			t.Errorf("the widget uses %s", bad)
 		}
 	}
+	for _, r := range js {
+		if r >= 0x80 {
+			t.Fatalf("%q is not ASCII", r)
+		}
+	}
 	if !strings.Contains(js, assist.SecretHeader) || !strings.Contains(js, "aria-live") {
 		t.Error("something is missing")
 	}

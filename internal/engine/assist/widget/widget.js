@@ -50,7 +50,7 @@ form{display:flex;gap:6px;padding:10px;border-top:1px solid var(--line);align-it
 textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);border-radius:10px;padding:8px 10px;resize:none;max-height:110px;min-height:40px}
 .go{background:var(--a);color:var(--on);font-weight:600}.go:hover{background:var(--a);filter:brightness(1.1)}
 .bar{display:flex;flex-wrap:wrap;gap:2px;padding:0 8px 8px}.bar button{font-size:13px;color:var(--dim);padding:4px 8px;min-height:30px}
-.rate{padding:12px 14px;border-top:1px solid var(--line)}.rate fieldset{border:0;margin:0;padding:0}.rate legend{font-weight:600;padding:0}
+.rate{display:block;padding:12px 14px;border-top:1px solid var(--line)}.rate fieldset{border:0;margin:0;padding:0}.rate legend{font-weight:600;padding:0}
 .stars{display:flex;gap:2px}.stars label{cursor:pointer;font-size:26px;line-height:36px;min-width:36px;text-align:center;color:var(--dim);border-radius:8px}
 .stars input{position:absolute;opacity:0;width:1px;height:1px}.stars label.on{color:var(--a)}.stars label:focus-within{outline:3px solid var(--a)}
 .rate textarea{width:100%;margin:6px 0}
@@ -83,6 +83,8 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
     return out;
   };
 
+  const block = (lines) => el('pre', { tabIndex: 0 }, el('code', { textContent: lines.join('\n').trimEnd() })); // scrolls by keyboard
+
   const render = (box, text) => {
     box.replaceChildren();
     let list = null;
@@ -96,7 +98,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       const item = /^\s*(?:[-*]|(\d+)[.)])\s+(.*)$/.exec(line);
       if (/^\s*```/.test(line) || (code && code.indented && !/^ {4}|^\s*$/.test(line))) {
         const fence = /^\s*```/.test(line);
-        if (code) { box.append(el('pre', {}, el('code', { textContent: code.lines.join('\n').trimEnd() }))); code = null; if (fence) continue; }
+        if (code) { box.append(block(code.lines)); code = null; if (fence) continue; }
         else { flush(); list = null; code = { lines: [] }; continue; }
       }
       if (code) { code.lines.push(code.indented ? line.slice(4) : line); continue; }
@@ -112,7 +114,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       list = null;
       para.push(line.replace(/^#+\s+/, ''));
     }
-    if (code) box.append(el('pre', {}, el('code', { textContent: code.lines.join('\n').trimEnd() })));
+    if (code) box.append(block(code.lines));
     flush();
   };
 
@@ -171,7 +173,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       this.removeAttribute('title');
       u.fab = el('button', { type: 'button', className: 'fab', 'aria-label': t.open, 'aria-expanded': 'false' }, icon);
       u.title = el('h2', { id: 'h', textContent: title });
-      u.close = el('button', { type: 'button', textContent: '✕', 'aria-label': t.close });
+      u.close = el('button', { type: 'button', 'aria-label': t.close }, el('span', { textContent: '✕', 'aria-hidden': 'true' }));
       u.log = el('div', { className: 'log', role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', tabIndex: 0, 'aria-labelledby': 'h' });
       u.state = el('div', { className: 'state', role: 'status', hidden: true });
       u.text = el('textarea', { rows: 1, maxLength: 4000, 'aria-label': t.write, placeholder: t.write, enterKeyHint: 'send' });
@@ -279,6 +281,8 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
         if (e.status === 404 && this.#session) { this.#forget(); this.#update({ state: 'closed', erased: true }); }
       } finally {
         this.#set(false);
+        const u = this.#ui; // a button that went away takes the focus with it
+        if (!u.win.hidden && !this.#root.activeElement && document.activeElement === document.body) (u.form.hidden ? u.fresh : u.text).focus();
       }
     }
 
