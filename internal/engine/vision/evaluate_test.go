@@ -9,7 +9,10 @@ import (
 // TestEvaluate holds the floors. With TOLLGATE_REPORT set it writes the reports to that file.
 func TestEvaluate(t *testing.T) {
 	e := neural(t, Options{})
-	o := EvaluateOptions{Engine: e, Date: "2026-11-23"}
+	o := EvaluateOptions{Engine: e, Date: "2026-11-23", Runs: 1}
+	if os.Getenv("TOLLGATE_REPORT") != "" {
+		o.Runs = 10
+	}
 	reports, err := Evaluate(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +41,7 @@ func TestEvaluate(t *testing.T) {
 
 // TestClassicalFloors holds what works with Go alone.
 func TestClassicalFloors(t *testing.T) {
-	ev := &evaluation{ctx: t.Context(), e: newEngine(t, Options{})}
+	ev := &evaluation{ctx: t.Context(), e: newEngine(t, Options{}), o: EvaluateOptions{Runs: 1}}
 	if err := ev.classical(); err != nil {
 		t.Fatal(err)
 	}
