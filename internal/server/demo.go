@@ -214,7 +214,9 @@ func (d *demo) newKey(tx *db.Tx, o org.Org, kind auth.Kind, env string) error {
 }
 
 // card is what the demo's models cost.
-const card = "currency: USD\nlines:\n" +
+func card() (*rating.Card, error) { return rating.ParseCard([]byte(tokenCard)) }
+
+const tokenCard = "currency: USD\nlines:\n" +
 	"  - {name: input, meter: tokens, when: {class: input}, pricing: per_unit, price: \"0.15\", per: 1000000}\n" +
 	"  - {name: cached_input, meter: tokens, when: {class: cached_input}, pricing: per_unit, price: \"0.075\", per: 1000000}\n" +
 	"  - {name: output, meter: tokens, when: {class: output}, pricing: per_unit, price: \"0.60\", per: 1000000}\n"
@@ -230,7 +232,7 @@ func (d *demo) sandbox(ctx context.Context) error {
 			Name: "sandbox", Model: demoModel, Capabilities: []catalog.Capability{catalog.Chat, catalog.Embeddings}, MaxOutput: 1024,
 			Title: catalog.Text{En: "Sandbox model", Zh: "沙盒模型"},
 			Description: catalog.Text{En: "Answers from this product's own manual by retrieval. It is no language model; it is here so that everything can be tried without one.",
-				Zh: "通过检索从本产品手册中作答。它不是语言模型，仅用于在没有模型时试用全部功能。"}}, "sandbox", card)
+				Zh: "通过检索从本产品手册中作答。它不是语言模型，仅用于在没有模型时试用全部功能。"}}, "sandbox", tokenCard)
 	})
 }
 
@@ -313,7 +315,7 @@ func (d *demo) publishUpstream(ctx context.Context) error {
 			taken[name] = true
 			in := catalog.ProductInput{Name: name, Model: m, Title: catalog.Text{En: m}, MaxOutput: 4096,
 				Capabilities: []catalog.Capability{catalog.Chat, catalog.Embeddings}}
-			if err := d.offer(tx, p, up, d.key, in, m, card); err != nil {
+			if err := d.offer(tx, p, up, d.key, in, m, tokenCard); err != nil {
 				return fmt.Errorf("model %q: %w", m, err)
 			}
 		}

@@ -51,7 +51,7 @@ func shelf() []sold {
 			Title: catalog.Text{En: "Sentence vectors", Zh: "句向量"},
 			Description: catalog.Text{En: "Embeddings in the OpenAI shape: Universal Sentence Encoder lite (512 dimensions, English) where it is installed, hashed n-grams otherwise.",
 				Zh: "OpenAI 格式的向量：已安装时为 Universal Sentence Encoder lite（512 维，英语），否则为散列 n 元组。"}},
-			upstream: "vectors", card: card,
+			upstream: "vectors", card: tokenCard,
 			try: `$TOLLGATE_URL/v1/embeddings -d '{"model":"sentence-vectors","input":"How do I top up?"}'`},
 		{product: catalog.ProductInput{Name: "speech", Capabilities: caps(catalog.Transcribe, catalog.Speak), Input: mods("audio", "text"), Output: mods("text", "audio"),
 			Title: catalog.Text{En: "Speech", Zh: "语音"},

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/tollgate-io/tollgate/docs"
 	"github.com/tollgate-io/tollgate/internal/catalog"
@@ -15,6 +16,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/engine/translate"
 	"github.com/tollgate-io/tollgate/internal/engine/vision"
 	"github.com/tollgate-io/tollgate/internal/gateway"
+	"github.com/tollgate-io/tollgate/internal/meter"
 )
 
 // engineSet is the first-party capability engines. Each is cheap until it is first used.
@@ -54,7 +56,7 @@ func (a *App) openEngines() (err error) {
 		return err
 	}
 	a.defers(e.vision.Close)
-	e.translate, err = translate.New(translate.Options{DB: a.DB, Dir: dir, Log: a.Log, Identify: e.ids.Identify, Hear: e.speech.Hear,
+	e.translate, err = translate.New(translate.Options{DB: a.DB, Sealer: a.Sealer, Dir: dir, Log: a.Log, Usage: a.charactersUsed, Identify: e.ids.Identify, Hear: e.speech.Hear,
 		Speak: func(ctx context.Context, text, lang string) ([]byte, error) {
 			return e.speech.Speak(ctx, text, lang, "")
 		}})
@@ -125,6 +127,23 @@ func (e *engineSet) seed(ctx context.Context, owner string) (bot string, err err
 		return "", err
 	}
 	return bot, e.recommend.SeedDemo(ctx, owner)
+}
+
+// unlimited is how DeepL's own API says that there is no limit.
+const unlimited = 1_000_000_000_000
+
+// charactersUsed tells DeepL's clients how many characters their organisation has used this month.
+func (a *App) charactersUsed(ctx context.Context, owner string) (characters, limit int64, err error) {
+	now := time.Now().UTC()
+	sums, err := a.Meter.Sum(ctx, meter.Filter{Org: owner, From: time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)}, "")
+	for _, s := range sums {
+		for _, u := range s.Units {
+			if u.Meter == engine.Characters {
+				characters += u.Thousandths / 1000
+			}
+		}
+	}
+	return characters, unlimited, err
 }
 
 // widget serves the chat widget: one script for any web page.

@@ -177,7 +177,12 @@ func (w *work) prepare(ctx context.Context) error {
 			w.t.Source = "zh"
 		}
 	}
-	w.route = w.e.routes.find(w.t.Source, j.target, j.engine)
+	up := upstreamOf(ctx)
+	if up != nil && j.engine == "" {
+		w.route = up.route(w.t.Source, j.target)
+	} else {
+		w.route = w.e.routes.find(w.t.Source, j.target, j.engine)
+	}
 	if base, _, regional := strings.Cut(w.t.Source, "-"); w.route == nil && regional && base != "zh" {
 		w.route = w.e.routes.find(base, j.target, j.engine)
 	}

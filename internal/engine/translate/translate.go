@@ -135,6 +135,7 @@ type handler func(e *Engine, ctx context.Context, r *engine.Request, w engine.Wr
 
 // Serve implements engine.Engine.
 func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) error {
+	ctx = withUpstream(ctx, r)
 	if r.Route == nil {
 		return errors.New("translate: a request without a route")
 	}
