@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -16,6 +17,9 @@ import (
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
+
+// segmenter is shared by the tests: reading its dictionary takes seconds.
+var segmenter = sync.OnceValue(NewSegmenter)
 
 // answer takes what an engine writes.
 type answer struct {
@@ -40,7 +44,7 @@ type caller struct {
 
 func newCaller(t testing.TB, d *db.DB, dir engine.Dir, owner string) *caller {
 	t.Helper()
-	e, err := New(Options{DB: d, Dir: dir})
+	e, err := New(Options{DB: d, Dir: dir, Segmenter: segmenter()})
 	if err != nil {
 		t.Fatal(err)
 	}

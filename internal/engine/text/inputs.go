@@ -204,15 +204,15 @@ func (e *Engine) analyst(said, s string) (*analyst, error) {
 	}
 	lex := e.lexicons.of(lang)
 	if said == "" && sure < 0.6 && lang != "zh" && lang != "en" {
-		en := &analyst{e.lexicons.of("en"), "en", e.seg}
-		if lex == nil || polarWords(en, s) >= polarWords(&analyst{lex, lang, e.seg}, s) {
+		en := &analyst{lex: e.lexicons.of("en"), lang: "en", seg: e.seg}
+		if lex == nil || polarWords(en, s) >= polarWords(&analyst{lex: lex, lang: lang, seg: e.seg}, s) {
 			return en, nil
 		}
 	}
 	if lex == nil {
 		return nil, engine.Missing(fmt.Sprintf("the sentiment lexicon of language %q", lang))
 	}
-	return &analyst{lex, lang, e.seg}, nil
+	return &analyst{lex: lex, lang: lang, seg: e.seg}, nil
 }
 
 func polarWords(a *analyst, s string) int { return len(a.read(s, span{0, len(s)}).hits) }

@@ -37,7 +37,7 @@ func TestSentences(t *testing.T) {
 
 func TestEntities(t *testing.T) {
 	t.Parallel()
-	seg := NewSegmenter()
+	seg := segmenter()
 	for _, c := range []struct {
 		text, lang string
 		want       []string
@@ -72,10 +72,10 @@ func TestEntities(t *testing.T) {
 
 func TestSegmenter(t *testing.T) {
 	t.Parallel()
-	seg := NewSegmenter()
+	seg := segmenter()
 	for text, want := range map[string]string{
-		"研究生命起源":                  "研究 生命 起源",
-		"王小明买了一台5G手机。":            "王小明 买 了 一台 5G 手机",
+		"研究生命起源":                   "研究 生命 起源",
+		"王小明买了一台5G手机。":             "王小明 买 了 一台 5G 手机",
 		"Hello world's well-known": "Hello world's well-known",
 		"":                         "",
 	} {
@@ -88,7 +88,7 @@ func TestSegmenter(t *testing.T) {
 // TestLaws hold for any text: parts lie within it and in order, scores within their bounds, and nothing panics.
 func TestLaws(t *testing.T) {
 	t.Parallel()
-	seg, lex, ids := NewSegmenter(), &lexicons{}, NewIdentifier("")
+	seg, lex, ids := segmenter(), &lexicons{}, NewIdentifier("")
 	words := rapid.SampledFrom([]string{"good", "not", "bad", "very", "but", "电池", "很", "不好", "但是", "😍", ".", "!", "。", ",", "\n", "Berlin", "$5", "a@b.co", "x", "É", "\u0301", "é", "12:30"})
 	rapid.Check(t, func(t *rapid.T) {
 		s := strings.Join(rapid.SliceOfN(rapid.OneOf(words, rapid.StringN(0, 8, 32)), 0, 30).Draw(t, "words"), rapid.SampledFrom([]string{"", " "}).Draw(t, "gap"))
@@ -114,7 +114,7 @@ func TestLaws(t *testing.T) {
 			at = e.End
 		}
 		for _, lang := range []string{"en", "zh"} {
-			a := &analyst{lex.of(lang), lang, seg}
+			a := &analyst{lex: lex.of(lang), lang: lang, seg: seg}
 			whole, _, cs := a.document(s)
 			for _, x := range a.aspects(s, cs, nil) {
 				if x.Score < -1 || x.Score > 1 {
@@ -148,7 +148,7 @@ func TestLaws(t *testing.T) {
 func TestSummaryFollowsQuery(t *testing.T) {
 	t.Parallel()
 	text := "Solar power is growing quickly around the world. Many countries install solar panels every year. The price of panels has fallen. Storage remains a challenge, because the sun does not shine at night. Governments support solar power."
-	p, err := summarise(context.Background(), text, "en", "storage at night", NewSegmenter(), 1)
+	p, err := summarise(context.Background(), text, "en", "storage at night", segmenter(), 1)
 	if err != nil || len(p) != 1 || !strings.HasPrefix(p[0].Text, "Storage") {
 		t.Errorf("%v %v", p, err)
 	}
@@ -169,5 +169,27 @@ func TestCSV(t *testing.T) {
 		if s := fmt.Sprint(got); err == nil && s != c.want || err != nil && c.want != "" {
 			t.Errorf("%q: %s, %v", c.body, s, err)
 		}
+	}
+}
+
+// TestLarge: long texts of the worst kinds are done in a time that grows with their length alone.
+func TestLarge(t *testing.T) {
+	t.Parallel()
+	seg, lex := segmenter(), &lexicons{}
+	fill := func(s string) string { return cut(strings.Repeat(s, MaxText/10), MaxText/10) }
+	for _, s := range []string{fill("GOOD "), fill("x. "), fill("a.a"), fill("long line without an end but with many words and commas,\n"), fill("Bad Name "), fill("电池很好，"), fill("好"),
+		fill("1 "), fill("@"), fill("😍"), fill("https://"), fill("((((")} {
+		for _, lang := range []string{"en", "zh"} {
+			a := &analyst{lex: lex.of(lang), lang: lang, seg: seg}
+			_, _, cs := a.document(s)
+			a.aspects(s, cs, nil)
+			keywords(s, lang, seg, 10)
+		}
+		entities(s, "en", seg)
+		if _, err := summarise(context.Background(), s, "en", "", seg, 5); err != nil && !strings.Contains(err.Error(), "too_many_sentences") {
+			t.Errorf("%.10q: %v", s, err)
+		}
+		NewIdentifier("").Identify(s)
+		hashed(s)
 	}
 }

@@ -98,6 +98,9 @@ func lineEnds(s string, start, i int) bool {
 	if rest == "" || rest[0] == '\n' || strings.HasPrefix(rest, "- ") || strings.HasPrefix(rest, "* ") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "•") {
 		return true
 	}
+	if i-start > 200 {
+		return unicode.Is(unicode.Han, last(s[:i]))
+	}
 	line := strings.TrimSpace(s[start:i])
 	return utf8.RuneCountInString(line) < 40 || unicode.Is(unicode.Han, last(line))
 }

@@ -64,6 +64,7 @@ type analyst struct {
 	lex  *lexicon
 	lang string
 	seg  *Segmenter
+	calm bool // the text has small letters, so that capitals mean something
 }
 
 // clause is a part of a sentence.
@@ -165,7 +166,7 @@ func (a *analyst) read(s string, sp span) clause {
 				break
 			}
 		}
-		if w := c.words[i]; len(w) > 2 && w == strings.ToUpper(w) && w != strings.ToLower(w) && s != strings.ToUpper(s) {
+		if w := c.words[i]; len(w) > 2 && w == strings.ToUpper(w) && w != strings.ToLower(w) && a.calm {
 			factor *= capitals
 		}
 		if before := strings.ToLower(strings.Join(c.words[max(0, i-3):i], " ")); score > 0 && factor > 0 && anyWord(before, blockers) {
@@ -305,6 +306,7 @@ func round3(x float64) float64 { return math.Round(x*1000) / 1000 }
 // document scores a text and its sentences.
 func (a *analyst) document(s string) (whole Sentiment, parts []SentenceSentiment, all []clause) {
 	var up, down float64
+	a.calm = strings.ContainsFunc(s, unicode.IsLower)
 	for _, sp := range sentences(s) {
 		cs := a.clauses(s, sp)
 		u, d := a.sum(s[:sp.end], cs)
