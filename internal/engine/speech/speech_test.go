@@ -292,3 +292,26 @@ func TestSpeechRequests(t *testing.T) {
 		})
 	}
 }
+
+// TestEvaluateGoAlone: the evaluation works with what there is, and the energy detector reaches its floor.
+func TestEvaluateGoAlone(t *testing.T) {
+	reports, err := bare(t).evaluateActivity(t.Context())
+	if err != nil || len(reports) != 1 || reports[0].Engine != "energy" {
+		t.Fatal(reports, err)
+	}
+	if below := reports[0].Below(); below != nil {
+		t.Error(below)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		said, heard string
+		wrong       int
+	}{{"a b c", "a b c", 0}, {"a b c", "", 3}, {"", "a b", 2}, {"a b c", "a x c d", 2}, {"It's, OK!", "it's ok", 0}} {
+		var w wordErrors
+		if w.add(c.said, c.heard); w.wrong != c.wrong {
+			t.Errorf("%q heard as %q: %d wrong", c.said, c.heard, w.wrong)
+		}
+	}
+}
