@@ -85,11 +85,13 @@ type Sound struct {
 
 // Recogniser listens to one speaker. Its functions are called from one goroutine.
 type Recogniser struct {
-	// Feed takes more sound and tells what it made of it.
+	// Feed takes more sound and tells what it made of it so far.
 	Feed func(pcm []byte) ([]Utterance, error)
-	// Flush ends the utterance at hand.
+	// Flush ends the utterance at hand; nil where that cannot be done.
 	Flush func() ([]Utterance, error)
-	Close func()
+	// Events has what is understood later than Feed returns; nil where there is nothing. It ends when the recogniser fails.
+	Events <-chan Utterance
+	Close  func()
 }
 
 // Utterance is news from a [Recogniser]. Speaking alone says that a voice was heard and nothing was understood yet.

@@ -138,6 +138,13 @@ func (l *live) run() error {
 			if err := l.send(o); err != nil {
 				return err
 			}
+		case u, ok := <-l.ear.Events:
+			if !ok {
+				return problem.New(problem.Unavailable, "assist.deaf", "speech recognition has broken off; begin another voice session")
+			}
+			if err := l.heard([]Utterance{u}); err != nil {
+				return err
+			}
 		case <-idle.C:
 			return errHangUp
 		case <-l.ctx.Done():
@@ -272,16 +279,16 @@ func (l *live) take(m inbound) error {
 		return l.utter(msg.Text)
 	case "interrupt":
 		return l.interrupt()
-	case "end":
-		if l.ear.Flush != nil {
-			heard, err := l.ear.Flush()
-			if err == nil {
-				err = l.heard(heard)
-			}
-			if err != nil {
-				return err
-			}
+	case "flush":
+		if l.ear.Flush == nil {
+			return nil
 		}
+		heard, err := l.ear.Flush()
+		if err != nil {
+			return err
+		}
+		return l.heard(heard)
+	case "end":
 		return errHangUp
 	}
 	return badFrame()

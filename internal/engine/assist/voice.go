@@ -144,7 +144,7 @@ func measureVoice(r *engine.Request) (engine.Quantity, error) {
 //
 // The client sends {"type":"start"} first, with session and secret to go on with a session, or language and name for a new
 // one; then 16 kHz mono PCM16 as binary messages. It may send {"type":"text","text":…} instead of speaking, {"type":"interrupt"}
-// to silence the bot, and {"type":"end"}. It gets JSON events: ready, partial, user, bot, agent, status, audio_start, audio_end,
+// to silence the bot, {"type":"flush"} where the visitor has stopped speaking, and {"type":"end"}. It gets JSON events: ready, partial, user, bot, agent, status, audio_start, audio_end,
 // interrupted, error; and between audio_start and audio_end the bot's voice as binary messages of PCM16.
 func (e *Engine) Talk(ctx context.Context, r *engine.Request, c engine.Conn) error {
 	if e.o.NewRecogniser == nil {

@@ -100,10 +100,15 @@ func (l *line) expect(t *testing.T, kind string) (object, int) {
 func speech(script map[byte][]assist.Utterance) assist.Options {
 	return assist.Options{
 		NewRecogniser: func(context.Context, string) (*assist.Recogniser, error) {
+			later := make(chan assist.Utterance, 1)
 			return &assist.Recogniser{
-				Feed:  func(pcm []byte) ([]assist.Utterance, error) { return script[pcm[0]], nil },
-				Flush: func() ([]assist.Utterance, error) { return nil, nil },
-				Close: func() {},
+				Feed: func(pcm []byte) ([]assist.Utterance, error) { return script[pcm[0]], nil },
+				Flush: func() ([]assist.Utterance, error) {
+					later <- assist.Utterance{Text: "understood later", Final: true}
+					return nil, nil
+				},
+				Events: later,
+				Close:  func() {},
 			}, nil
 		},
 		Speak: func(_ context.Context, text, _, _ string) (assist.Sound, error) {
@@ -166,6 +171,11 @@ func TestLiveVoice(t *testing.T) {
 	if wait := time.Since(began); wait > 2*time.Second {
 		t.Errorf("interrupted after %v", wait)
 	}
+	l.send(object{"type": "flush"})
+	if o, _ := l.expect(t, "user"); o.text("text") != "understood later" {
+		t.Errorf("user: %v", o)
+	}
+	l.expect(t, "bot")
 	l.send(object{"type": "text", "text": "human please"})
 	if o, _ := l.expect(t, "status"); o.text("state") != "waiting" {
 		t.Errorf("status: %v", o)
