@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -50,7 +51,7 @@ func Evaluate(ctx context.Context, o EvalOptions) ([]engine.Report, error) {
 }
 
 func figure(name string, value, floor float64) engine.Figure {
-	return engine.Figure{Name: name, Value: round3(value), Floor: floor}
+	return engine.Figure{Name: name, Value: math.Round(value*1e4) / 1e4, Floor: floor}
 }
 
 func milliseconds(name string, since time.Time, n int) engine.Figure {
