@@ -104,7 +104,7 @@ func (s *site) measurements(it *item) (out []measured) {
 	}
 	names := builtins(it.Product)
 	for _, r := range s.Reports() {
-		if !slices.ContainsFunc(names, func(name string) bool { return families[name] == r.Family && s.part(name, r.Engine) }) {
+		if !slices.ContainsFunc(names, func(name string) bool { return families[name] == r.Family && part(name, r.Engine, r.Model) }) {
 			continue
 		}
 		m := measured{Report: r, Gloss: r.Engine == glossEngine}
@@ -120,14 +120,13 @@ func (s *site) measurements(it *item) (out []measured) {
 	return out
 }
 
-// part reports whether an engine of a family is one of those behind the upstream. Sentence vectors are a part of a
-// family; the others are all of theirs.
-func (s *site) part(upstream, name string) bool {
-	if upstream != "vectors" || s.Engines == nil {
-		return true
-	}
-	infos := s.Engines(upstream)
-	return len(infos) == 0 || slices.ContainsFunc(infos, func(i engine.Info) bool { return i.Engine == name })
+// parts are the engines of a family behind an upstream, where it is not all of them.
+var parts = map[string][]string{"vectors": {"use-lite", "hashed-ngrams"}}
+
+// part reports whether an engine, or the model that it works with, is behind the upstream.
+func part(upstream, engine, model string) bool {
+	names := parts[upstream]
+	return names == nil || slices.ContainsFunc(names, func(n string) bool { return engine == n || strings.Contains(model, n) })
 }
 
 // installed is an engine as the page shows it, with its models of one version and state.
@@ -148,7 +147,7 @@ func (s *site) engines(it *item) (out []installed) {
 	seen := map[engine.Info]bool{}
 	for _, name := range builtins(it.Product) {
 		for _, info := range s.Engines(name) {
-			if seen[info] {
+			if seen[info] || !part(name, info.Engine, "") {
 				continue
 			}
 			seen[info] = true

@@ -107,7 +107,7 @@ func capable(t *testing.T) *world {
 	w.engines = map[string][]engine.Info{
 		"translate": {{Engine: "cc-cedict", Model: "zh-en", Version: "2026", Ready: true, Licence: "CC BY-SA 4.0"}, {Engine: "cc-cedict", Model: "en-zh", Version: "2026", Ready: true, Licence: "CC BY-SA 4.0"},
 			{Engine: "apertium", Model: "pairs", Version: "3.8", Need: "scripts/install-engines translate"}},
-		"vectors": {{Engine: "use-lite", Model: "use-lite", Ready: true}},
+		"vectors": {{Engine: "use-lite", Model: "use-lite", Ready: true}, {Engine: "linear", Model: "n-grams, trained by its owner", Ready: true}},
 	}
 	return w
 }
@@ -122,14 +122,14 @@ func TestQuality(t *testing.T) {
 	w.lacks(w.page("/products/engines/speech"), "Engines on this server", ">Dictionary gloss<")
 	vectors := w.page("/products/engines/vectors")
 	w.holds(vectors, "few-shot", "0.636")
-	w.lacks(vectors, "intent classification")
+	w.lacks(vectors, "intent classification", "trained by its owner")
 	// What the platform's own engines do not answer has no figures of theirs.
 	w.lacks(w.page("/products/acme/chat"), "h-quality")
 	w.lacks(w.page("/products/acme/sandbox"), "h-quality")
 	zh := w.page("/products/engines/translate?lang=zh")
-	w.holds(zh, "质量与引擎", "词典释义，非翻译", "1,000 个样本", "下限 4", "未安装", `<span lang="en">Words looked up &lt;one&gt; by one.</span>`)
+	w.holds(zh, "质量与引擎", ">翻译 en → zh ", "词典释义，非翻译", "1,000 个样本", "下限 4", "未安装", `<span lang="en">Words looked up &lt;one&gt; by one.</span>`)
 	w.lacks(zh, "#ZgotmplZ", "%!")
-	w.holds(w.page("/llms.txt"), "- Measured: translation en → zh: BLEU 4.8, median latency 0.4123 ms (cc-cedict 2026, a dictionary gloss; Tatoeba, 1000 samples, 2026-11-23)",
+	w.holds(w.page("/llms.txt"), "- Measured: translation en → zh: BLEU 4.8, median latency 0.4123 ms (cc-cedict 2026, en-zh, a dictionary gloss; Tatoeba, 1000 samples, 2026-11-23)",
 		"- Not installed: apertium pairs\n")
 }
 

@@ -102,7 +102,10 @@ func (m *measured) line() string {
 	for _, f := range m.Figures {
 		figures = append(figures, f.Name+" "+f.Value)
 	}
-	engine := strings.TrimSpace(m.Engine + " " + m.Version)
+	engine := m.Engine + " " + m.Version
+	if m.Model != "" {
+		engine += ", " + m.Model
+	}
 	if m.Gloss {
 		engine += ", a dictionary gloss"
 	}

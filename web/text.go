@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,8 +55,16 @@ func nameOf(lang, prefix, name string) named {
 	if t, ok := texts()[prefix+name][lang]; ok {
 		return named{t, false}
 	}
+	if at := variant.FindStringIndex(name); at != nil { // "ranking, hybrid", "translation en → es"
+		if t, ok := texts()[prefix+name[:at[0]]][lang]; ok {
+			return named{t + name[at[0]:], false}
+		}
+	}
 	return named{name, lang != "en"}
 }
+
+// variant is the end of a name that is the same in every language.
+var variant = regexp.MustCompile(`(, [\w-]+| [\w-]+ → [\w-]+)$`)
 
 // rich shows what stands between backticks as code. Everything in it is escaped.
 func rich(s string) template.HTML {

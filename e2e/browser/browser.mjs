@@ -47,7 +47,7 @@ async function inspect(page, name) {
 // ask fills in the field to try a call and sends it.
 async function ask(page, { with: credential = key, model, prompt = 'What is a hold?' }) {
   await page.getByLabel('Inference key').fill(credential);
-  if (model) await page.getByLabel('Model', { exact: true }).selectOption(model);
+  if (model) await page.getByLabel('Product', { exact: true }).selectOption(model);
   await page.getByLabel('Message').fill(prompt);
   await page.getByRole('button', { name: 'Send' }).click();
 }
@@ -102,6 +102,94 @@ const scenarios = {
     await inspect(page, 'answer-dark-en-390');
   },
 
+  // What the platform's own engines sell, as it is shown.
+  async capabilities() {
+    const looks = [['light', 'en-US', desktop], ['dark', 'zh-CN', desktop], ['dark', 'en-US', phone], ['light', 'zh-CN', phone]];
+    for (const [i, name] of ['translate', 'language', 'speech', 'vision', 'assist', 'recommend', 'sentence-vectors'].entries()) {
+      for (const [colorScheme, locale, viewport] of i ? [looks[i % 2], looks[2 + (i + 1) % 2]] : looks) {
+        const page = await open('/products/tollgate/' + name, { colorScheme, locale, viewport });
+        await inspect(page, `${name}-${colorScheme}-${locale.slice(0, 2)}-${viewport.width}`);
+        await page.context().close();
+      }
+    }
+    const page = await open('/');
+    const facets = page.getByRole('navigation', { name: 'Capabilities' });
+    await facets.getByRole('link', { name: /^Translation/ }).click();
+    assert.deepEqual(await page.locator('.card h3').allTextContents(), ['Translation']);
+    assert.equal(await facets.locator('[aria-current]').textContent(), 'Translation 1');
+    await page.getByRole('link', { name: '中文' }).click();
+    assert.deepEqual(await page.locator('.card h3').allTextContents(), ['智能翻译']); // the choice stays
+    await says(page.locator('.card .line').first(), '每 1,000,000 个字符');
+    await page.getByRole('navigation', { name: '能力' }).getByRole('link', { name: /^全部/ }).click();
+    await page.getByRole('heading', { name: '沙盒模型' }).waitFor();
+  },
+
+  async translation() {
+    const page = await open('/products/tollgate/translate', { allow: /status of 503/ });
+    await page.getByLabel('Inference key').fill(key);
+    const send = () => page.getByRole('button', { name: 'Send' }).click();
+    const asked = page.waitForRequest('**/v1/translate');
+    await send();
+    assert.deepEqual((await asked).postDataJSON(), { model: 'translate', text: 'The weather is fine today.', source: 'auto', target: 'zh' });
+    await says(status(page), /^Done in .*Detected: English\.$/);
+    assert.match(await page.locator('#tryanswer').textContent(), /\p{Script=Han}/u);
+    assert.match(await page.locator('#tryengine').textContent(), /^cc-cedict/);
+    assert.equal(await page.locator('#tryquality').textContent(), 'Dictionary gloss');
+    await says(page.locator('#trynote'), 'words looked up in a dictionary');
+    assert.equal(await page.locator('#trycost').textContent(), `${exact(26 * 5000)} USD`); // USD 5 for a million characters
+    await says(page.locator('#tryrecord'), /Settled: 0\.00013 USD in transaction txn_/);
+    assert.ok(await page.locator('#trytokens').isHidden());
+    const kept = await page.evaluate(() => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href, document.documentElement.outerHTML]));
+    assert.ok(!kept.includes(key), 'the key was kept');
+    await inspect(page, 'translated-light-en-1280');
+    await page.getByLabel('From').selectOption('en');
+    await page.getByLabel('To', { exact: true }).selectOption('ja'); // which no engine here knows
+    await send();
+    await says(status(page), /503: The provider could not answer; nothing was charged\..*larger model/);
+    assert.ok(await page.locator('#trynote').isHidden());
+
+    const chinese = await open('/products/tollgate/translate', { locale: 'zh-CN', colorScheme: 'dark', viewport: phone });
+    await chinese.getByLabel('推理密钥').fill(key);
+    await chinese.getByRole('button', { name: '发送' }).click();
+    await says(status(chinese), /^完成.*识别为中文/);
+    assert.match(await chinese.locator('#tryanswer').textContent(), /weather/i);
+    assert.equal(await chinese.locator('#tryquality').textContent(), '词典释义');
+    await inspect(chinese, 'translated-dark-zh-390');
+  },
+
+  async 'language tasks'() {
+    const page = await open('/products/tollgate/language');
+    await page.getByLabel('Inference key').fill(key);
+    const answer = page.locator('#tryanswer');
+    const task = async (name) => {
+      await page.getByLabel('Operation').selectOption(name);
+      const answered = page.waitForResponse('**/v1/text/*');
+      await page.getByRole('button', { name: 'Send' }).click();
+      await answered;
+      await says(status(page), /^Done in /);
+      assert.match(await page.locator('#trycost').textContent(), /^0\.000\d+ USD$/);
+      return answer.textContent();
+    };
+    assert.match(await task('sentiment'), /^(Positive|Mixed) \(score -?\d\.\d\d\)\n• The delivery was late/);
+    assert.match(await page.locator('#tryengine').textContent(), /^lexicon/);
+    await inspect(page, 'sentiment-light-en-1280');
+    assert.match(await task('keywords'), /^• /);
+    const summary = await task('summarise');
+    assert.ok((await page.getByLabel('Text to work on').inputValue()).includes(summary), summary);
+
+    // One field for all products: it shows what the chosen one takes.
+    const home = await open('/');
+    await home.getByLabel('Inference key').fill(key);
+    assert.ok(await home.getByLabel('Message').isVisible() && await home.getByLabel('Text to translate').isHidden());
+    await home.getByLabel('Product', { exact: true }).selectOption('translate');
+    assert.ok(await home.getByLabel('Message').isHidden() && await home.getByLabel('Text to translate').isVisible());
+    await home.getByLabel('Text to translate').press('Control+Enter');
+    await says(status(home), /^Done in /);
+    await home.getByLabel('Product', { exact: true }).selectOption('language');
+    assert.ok(await home.locator('#tryfigures').isHidden()); // the answer was another product's
+    await inspect(home, 'home-language-light-en-1280');
+  },
+
   async refusals() {
     const page = await open('/', { allow: /status of 4(01|02|29)|status of 50/ });
     const refused = async (call, ...texts) => {
@@ -147,7 +235,7 @@ const scenarios = {
     await page.locator('.pane-python').waitFor();
     assert.ok(await page.locator('.pane-curl').isHidden());
     await page.getByLabel('Inference key').fill(key);
-    await page.getByLabel('Model', { exact: true }).selectOption('fake');
+    await page.getByLabel('Product', { exact: true }).selectOption('fake');
     await page.getByLabel('Message').focus();
     await page.keyboard.press('Control+Enter');
     await says(status(page), /^Done in /);

@@ -7,7 +7,6 @@ package browser
 import (
 	"bytes"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -18,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/net/html"
 
 	"github.com/tollgate-io/tollgate/e2e/demo"
 	"github.com/tollgate-io/tollgate/e2e/fakeupstream"
@@ -45,7 +42,46 @@ func TestCalls(t *testing.T) {
 	for _, scenario := range []string{"refusals", "interruptions", "keyboard", "scriptless"} {
 		t.Run(scenario, func(t *testing.T) { play(t, scenario, chromium, d.Env) })
 	}
-	t.Run("samples", func(t *testing.T) { testSamples(t, d) })
+	t.Run("samples", func(t *testing.T) { testSamples(t, d, "demo-provider/fake", "s", []string{"quick", "cost"}) })
+}
+
+// TestCapabilities is on the products of the platform's own engines.
+func TestCapabilities(t *testing.T) {
+	chromium := ready(t)
+	d := demo.Start(t)
+	for _, scenario := range []string{"capabilities", "translation", "language tasks"} {
+		t.Run(scenario, func(t *testing.T) { play(t, scenario, chromium, d.Env) })
+	}
+	var bots struct {
+		Data []struct{ ID string }
+	}
+	d.Call("GET", "/v1/assist/bots", d.Env["TOLLGATE_KEY"], nil, &bots)
+	if len(bots.Data) == 0 {
+		t.Fatal("the demo has no bot")
+	}
+	d.Env["BOT"] = bots.Data[0].ID
+	for _, c := range []struct {
+		page, set, program string // that the engine needs, if any
+		want               []string
+	}{
+		{"tollgate/translate", "s", "", []string{"天气", "dictionary"}},
+		{"tollgate/language", "s", "", []string{"mixed"}},
+		{"tollgate/recommend", "s", "", nil},
+		{"tollgate/assist", "s", "", []string{"hold"}},
+		{"tollgate/vision", "s", "", nil},
+		{"tollgate/speech", "s-speak", "espeak-ng", nil},
+		{"tollgate/speech", "s", "pocketsphinx_batch", nil},
+	} {
+		t.Run(c.page+" "+c.set, func(t *testing.T) {
+			if _, err := exec.LookPath(c.program); c.program != "" && err != nil {
+				if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
+					t.Fatal(c.program + " is not installed: scripts/install-engines")
+				}
+				t.Skip(c.program + " is not installed")
+			}
+			testSamples(t, d, c.page, c.set, c.want)
+		})
+	}
 }
 
 // ready returns the path of Chromium, if everything is there that the tests need.
@@ -143,61 +179,6 @@ func TestBootstrap(t *testing.T) {
 	if token := link[strings.IndexByte(link, '#')+1:]; strings.Count(log.text(), token) != 1 {
 		t.Error("the token was logged again")
 	}
-}
-
-// testSamples runs the code samples of a product's page as they stand.
-func testSamples(t *testing.T, d *demo.Demo) {
-	resp, err := http.Get(d.URL + "/products/demo-provider/fake")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	page, err := html.Parse(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	samples := map[string]string{}
-	for n := range page.Descendants() {
-		for _, a := range n.Attr {
-			if lang, ok := strings.CutPrefix(a.Val, "pane pane-"); ok && a.Key == "class" {
-				samples[lang] = copyText(n)
-			}
-		}
-	}
-	source := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(source, []byte(samples["go"]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		lang, dir string
-		command   []string
-		want      string
-	}{
-		{"curl", ".", []string{"bash", "-ec", strings.Replace(samples["curl"], "export TOLLGATE_KEY=", "export NO_KEY=", 1)}, `"cost":0.`},
-		{"javascript", "../sdk/node", []string{"node", "--input-type=module", "-e", samples["javascript"]}, "cost: 0."},
-		{"go", ".", []string{"go", "run", source}, "cost: 0."},
-	} {
-		t.Run(c.lang, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), c.command[0], c.command[1:]...)
-			cmd.Dir, cmd.Env = c.dir, append(os.Environ(), "TOLLGATE_KEY="+d.Env["TOLLGATE_KEY"])
-			out, err := cmd.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "quick") || !strings.Contains(string(out), c.want) {
-				t.Errorf("%v\n%s\n%s", err, samples[c.lang], out)
-			}
-		})
-	}
-}
-
-// copyText is what the copy button below n copies.
-func copyText(n *html.Node) string {
-	for b := range n.Descendants() {
-		for _, a := range b.Attr {
-			if a.Key == "data-copy" {
-				return a.Val
-			}
-		}
-	}
-	return ""
 }
 
 // buffer is what a process printed; it may be read while the process runs.
