@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -30,8 +31,20 @@ type testApp struct {
 	key  string
 }
 
-// startApp builds, seeds and serves the product on a loopback port until the test ends, when it checks the book.
+// startApp builds, seeds and serves the product on a loopback port until the test ends, when it checks the book. Only a
+// language model is on sale: startDemo sells the capabilities, too.
 func startApp(t *testing.T, change func(*Config)) *testApp {
+	t.Helper()
+	return start(t, change, func(d *demo) error { return errors.Join(d.parties(t.Context()), d.ready(t.Context())) })
+}
+
+// startDemo is startApp with all that the demo sells.
+func startDemo(t *testing.T, change func(*Config)) *testApp {
+	t.Helper()
+	return start(t, change, func(d *demo) error { return d.seed(t.Context()) })
+}
+
+func start(t *testing.T, change func(*Config), seed func(*demo) error) *testApp {
 	t.Helper()
 	fake := &fakeupstream.Server{}
 	up := httptest.NewServer(fake)
@@ -49,7 +62,7 @@ func startApp(t *testing.T, change func(*Config)) *testApp {
 		t.Fatal(err)
 	}
 	d := &demo{App: a, upstream: up.URL + "/v1"}
-	if err := d.seed(ctx); err != nil {
+	if err := seed(d); err != nil {
 		t.Fatal(err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

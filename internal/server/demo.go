@@ -107,6 +107,17 @@ var envNames = []string{"TOLLGATE_URL", "TOLLGATE_KEY", "TOLLGATE_CONSUMER_TOKEN
 
 // seed makes what is missing; an existing installation keeps what it has.
 func (d *demo) seed(ctx context.Context) error {
+	if err := d.parties(ctx); err != nil {
+		return err
+	}
+	if err := d.capabilities(ctx); err != nil {
+		return err
+	}
+	return d.ready(ctx)
+}
+
+// parties makes the organisations, and a language model on sale.
+func (d *demo) parties(ctx context.Context) error {
 	d.env = readEnv(filepath.Join(d.Config.Data, "demo.env"))
 	if err := d.organisations(ctx); err != nil {
 		return err
@@ -121,9 +132,11 @@ func (d *demo) seed(ctx context.Context) error {
 		}
 		d.env["TOLLGATE_MODEL"] = demoModel
 	}
-	if err := d.capabilities(ctx); err != nil {
-		return err
-	}
+	return nil
+}
+
+// ready has the snapshots see what was made, and tells the credentials.
+func (d *demo) ready(ctx context.Context) error {
 	d.env["TOLLGATE_URL"] = d.Config.PublicURL
 	if err := d.Book.Refresh(ctx); err != nil {
 		return err

@@ -64,8 +64,12 @@ func (a *App) openEngines() (err error) {
 		return err
 	}
 	a.defers(e.translate.Close)
-	e.assist, err = assist.New(assist.Options{DB: a.DB, Sealer: a.Sealer, HTTP: a.Egress.HTTP(), Log: a.Log, Identify: e.ids.Identify,
-		Translate: e.translateText, Embed: e.vectors.Embed, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen})
+	help := assist.Options{DB: a.DB, Sealer: a.Sealer, HTTP: a.Egress.HTTP(), Log: a.Log, Identify: e.ids.Identify,
+		Translate: e.translateText, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen}
+	if name, model := e.vectors.Engine(); name == usableVectors { // hashed ones find less than words alone
+		help.Embed, help.EmbedModel = e.vectors.Embed, model
+	}
+	e.assist, err = assist.New(help)
 	if err != nil {
 		return err
 	}
@@ -119,6 +123,9 @@ func contractOf(c catalog.Capability) []byte {
 	}
 	return nil
 }
+
+// usableVectors are those that make retrieval better.
+const usableVectors = "use-lite"
 
 // seed gives the engines the demo's data.
 // It returns the id of the bot that answers from the manual.
