@@ -82,11 +82,13 @@ type App struct {
 	models   *modelWatch
 	engines  engineSet
 	routes   []engine.Route
-	failed   chan error // what ends Run; see fail
-	vitals   vitals
-	cert     atomic.Pointer[reloader] // nil without TLS files
-	began    time.Time
-	requests io.Closer
+
+	seenSubscription string     // the newest that the catalogue's recommendations know; of the leader's loop alone
+	failed           chan error // what ends Run; see fail
+	vitals           vitals
+	cert             atomic.Pointer[reloader] // nil without TLS files
+	began            time.Time
+	requests         io.Closer
 
 	stopBook context.CancelFunc
 	bookDone chan struct{}
@@ -355,6 +357,7 @@ func (a *App) addJobs() {
 	if every := *a.Config.Upstream.WatchModels; every > 0 {
 		a.Jobs.Add(job.Loop{Name: "upstream-models", Every: every, Leader: true, Run: a.models.look})
 	}
+	a.Jobs.Add(job.Loop{Name: "catalogue-recommend", Every: relatedEvery, Leader: true, Run: a.followCatalogue})
 	a.Jobs.Add(job.Loop{Name: "assist-sessions", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return a.engines.assist.Sweep(ctx)
 	}})

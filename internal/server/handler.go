@@ -59,6 +59,7 @@ func outside(routes []engine.Route) (prefixes []string) {
 func (a *App) pages() http.Handler {
 	_, err := os.Stat(filepath.Join(a.Config.Data, "demo.env"))
 	return web.New(web.Options{Book: a.Book, PublicURL: a.Config.PublicURL, Version: Version, Demo: err == nil, Log: a.Log,
+		Reports: a.reports, Engines: a.behind, Related: a.related,
 		Definition: func(ctx context.Context, product string) (string, error) {
 			text, _, err := a.Catalog.Definition(ctx, product)
 			return text, err
