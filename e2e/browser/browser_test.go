@@ -65,7 +65,7 @@ func TestCapabilities(t *testing.T) {
 		want               []string
 	}{
 		{"tollgate/translate", "s", "", []string{"天气", "dictionary"}},
-		{"tollgate/language", "s", "", []string{"mixed"}},
+		{"tollgate/language", "s", "", []string{"positive"}},
 		{"tollgate/recommend", "s", "", nil},
 		{"tollgate/assist", "s", "", []string{"hold"}},
 		{"tollgate/vision", "s", "", nil},
