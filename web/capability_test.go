@@ -230,3 +230,20 @@ func TestReportsOfThisBuild(t *testing.T) {
 		}
 	}
 }
+
+func TestNameOf(t *testing.T) {
+	for _, c := range []struct {
+		lang, name string
+		want       named
+	}{
+		{"en", "word error rate, flite/slt", named{"word error rate, flite/slt", false}},
+		{"zh", "word error rate, flite/slt", named{"词错误率，flite/slt", false}},
+		{"zh", "word error rate", named{"词错误率", false}},
+		{"zh", "something new", named{"something new", true}},
+		{"zh", "something new, of late", named{"something new, of late", true}},
+	} {
+		if got := nameOf(c.lang, "figure.", c.name); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}

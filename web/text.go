@@ -57,14 +57,14 @@ func nameOf(lang, prefix, name string) named {
 	}
 	if at := variant.FindStringIndex(name); at != nil { // "ranking, hybrid", "translation en → es"
 		if t, ok := texts()[prefix+name[:at[0]]][lang]; ok {
-			return named{t + name[at[0]:], false}
+			return named{t + strings.Replace(name[at[0]:], ", ", texts()["comma"][lang], 1), false}
 		}
 	}
 	return named{name, lang != "en"}
 }
 
 // variant is the end of a name that is the same in every language.
-var variant = regexp.MustCompile(`(, [\w-]+| [\w-]+ → [\w-]+)$`)
+var variant = regexp.MustCompile(`(, [\w/-]+| [\w-]+ → [\w-]+)$`)
 
 // rich shows what stands between backticks as code. Everything in it is escaped.
 func rich(s string) template.HTML {
