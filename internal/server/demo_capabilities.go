@@ -126,6 +126,10 @@ func (d *demo) freeTier(tx *db.Tx) func(o org.Org, fresh bool) error {
 
 // seedEngines gives the engines the demo's data: the manual as a knowledge base, a small shop.
 func (d *demo) seedEngines(ctx context.Context) error {
+	// Where the sealer's key was lost, nothing is sealed with the new one that the old one's return would make unreadable.
+	if st, err := d.Vault.Status(ctx); err != nil || st.Lost > 0 {
+		return err
+	}
 	var consumer org.Org
 	err := d.DB.View(ctx, func(tx *db.Tx) (err error) {
 		consumer, err = org.ByNameTx(tx, demoConsumer)
