@@ -47,7 +47,7 @@ func TestDemoKilled(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("demo.env: %v %v", info.Mode(), err)
 	}
-	if strings.Count(string(env), "sk-tg-") != 4 {
+	if strings.Count(string(env), "sk-tg-") != 7 {
 		t.Errorf("credentials are missing:\n%s", env)
 	}
 	w.readKey()
