@@ -113,23 +113,25 @@ func (s *Store) Sum(ctx context.Context, f Filter, group string) (list []Sum, er
 	return list, err
 }
 
-// sumUnits adds to the sums, which are ordered by group and currency, what was used by meter.
+// sumUnits adds to the sums what was used by meter.
 func sumUnits(tx *db.Tx, list []Sum, expr, where string, args []any) error {
 	rows, err := tx.Query(`SELECT `+expr+`, currency, meter, CAST(SUM(units) AS BIGINT) FROM usage_unit WHERE `+where+` GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`, args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
+	at := make(map[[2]string]int, len(list))
+	for i := range list {
+		at[[2]string{list[i].Group, list[i].Currency}] = i
+	}
 	for rows.Next() {
-		var group, currency string
+		var key [2]string
 		var u Units
-		if err := rows.Scan(&group, &currency, &u.Meter, &u.Thousandths); err != nil {
+		if err := rows.Scan(&key[0], &key[1], &u.Meter, &u.Thousandths); err != nil {
 			return err
 		}
-		for i := range list {
-			if list[i].Group == group && list[i].Currency == currency {
-				list[i].Units = append(list[i].Units, u)
-			}
+		if i, ok := at[key]; ok {
+			list[i].Units = append(list[i].Units, u)
 		}
 	}
 	return rows.Err()
