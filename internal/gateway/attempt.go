@@ -57,7 +57,7 @@ func (c *Call) forward() error {
 			return final.err
 		}
 		last = err
-		if !c.opened {
+		if !c.opened && !c.unmetered() {
 			break // its CLOSE could not be written: another answer would go unrecorded
 		}
 	}
@@ -76,6 +76,7 @@ func (c *Call) table() *route.Table {
 type finalError struct{ err error }
 
 func (e *finalError) Error() string { return e.err.Error() }
+func (e *finalError) Unwrap() error { return e.err }
 
 // attempt sends the call to one target. An error means that nothing went to the client, unless
 // c.started says otherwise.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -59,6 +60,7 @@ type state struct {
 	in      *engine.Request // of a route
 	free    bool            // nobody's key: the free tier pays
 	nested  bool            // made by an engine in the name of the call that it answers
+	under   db.UUID         // that call's subscription
 	charge  int64           // what the answer says it costs: nano-units
 	tap     openai.Tap
 	digest  hash.Hash
@@ -116,7 +118,7 @@ func (c *Call) Free() {
 	c.rec = spool.Record{}
 	c.req = egress.Request{}
 	c.usage, c.charge, c.outLimit, c.units, c.most = llm.Usage{}, 0, 0, 0, 0
-	c.in, c.free, c.nested, c.Route = nil, false, false, nil
+	c.in, c.free, c.nested, c.under, c.Route = nil, false, false, db.UUID{}, nil
 	c.subj = [3]quota.Subject{}
 	c.g.pool.Put(c)
 }
@@ -224,6 +226,9 @@ func (c *Call) resolve() error {
 			c.ev.Model = needs.Product.Model
 			return err
 		}
+		if c.free && len(c.scan.Name) > 0 { // or any provider could have the free tier pay what it asks
+			return errNotFree
+		}
 		offer, err = c.subscribe(needs.PlanID)
 	}
 	if err != nil {
@@ -234,6 +239,8 @@ func (c *Call) resolve() error {
 	c.ev.Product, c.ev.Model, c.ev.Currency = offer.ProductID, offer.Product.Model, offer.Currency
 	return c.suits(offer.Product)
 }
+
+var errNotFree = problem.New(problem.Forbidden, "gateway.not_free", "this model is not part of the free tier; call it with a key")
 
 // suits checks that the key may call the product and that the product answers the operation.
 func (c *Call) suits(p *catalog.Product) error {
@@ -266,20 +273,18 @@ func (c *Call) lookup() (*plan.Offer, error) {
 
 // admit takes the call's place in the rate limits of its key and its subscription.
 func (c *Call) admit() error {
-	if c.nested {
-		return nil // the call that it serves was admitted
-	}
 	n := 0
 	if rate := c.g.o.Free.PerMinute; c.free && rate > 0 {
-		c.subj[n] = quota.Subject{Scope: quota.Address, ID: c.RemoteIP.As16(), Limits: quota.Limits{Requests: quota.PerMinute(rate)}}
+		c.subj[n] = quota.Subject{Scope: quota.Address, ID: network(c.RemoteIP), Limits: quota.Limits{Requests: quota.PerMinute(rate)}}
 		n++
 	}
-	if l := c.who.Limits; l != nil && (l.Requests > 0 || l.Tokens > 0 || l.Concurrency > 0) {
+	// The call that a nested one serves was admitted by the key, and by its own subscription.
+	if l := c.who.Limits; !c.nested && l != nil && (l.Requests > 0 || l.Tokens > 0 || l.Concurrency > 0) {
 		c.subj[n] = quota.Subject{Scope: quota.Key, ID: c.who.KeyUUID,
 			Limits: quota.Limits{Requests: quota.PerMinute(l.Requests), Tokens: quota.PerMinute(l.Tokens), Concurrency: l.Concurrency}}
 		n++
 	}
-	if l := &c.offer.Limits; l.RPM > 0 || l.TPM > 0 || l.Concurrency > 0 {
+	if l := &c.offer.Limits; (l.RPM > 0 || l.TPM > 0 || l.Concurrency > 0) && !(c.nested && c.offer.Subscription == c.under) {
 		c.subj[n] = quota.Subject{Scope: quota.Subscription, ID: c.offer.Subscription,
 			Limits: quota.Limits{Requests: quota.PerMinute(l.RPM), Tokens: quota.PerMinute(l.TPM), Concurrency: l.Concurrency}}
 		n++
@@ -299,6 +304,19 @@ func (c *Call) admit() error {
 	c.limits = true
 	return nil
 }
+
+// network is what one caller without a key has at most: an IPv4 address, or the /64 that a household gets of IPv6.
+func network(a netip.Addr) [16]byte {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			a = p.Addr()
+		}
+	}
+	return a.As16()
+}
+
+// unmetered reports whether the call is of a route that costs nothing, and so has no OPEN.
+func (c *Call) unmetered() bool { return c.Route != nil && c.Route.Meter == "" }
 
 // reserve takes the upper bound of the cost and writes the OPEN.
 func (c *Call) reserve() error {

@@ -139,15 +139,16 @@ func (c *Call) usageOfDelivered() {
 	if c.closed || !c.opened {
 		return
 	}
+	if !c.started { // and the tap may still be that of the call before
+		c.usage, c.charge, c.units = llm.Usage{}, 0, 0
+		return
+	}
 	if c.Route != nil { // what the engine has reported
 		c.price()
 		return
 	}
 	d := c.tap.Delivered()
 	switch {
-	case !c.started: // and the tap may still be that of the call before
-		c.usage, c.charge = llm.Usage{}, 0
-		return
 	case c.tap.Usage().Found:
 		c.usage = *c.tap.Usage()
 	case d.Bytes == 0 && d.Choices == 0:

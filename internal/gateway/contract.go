@@ -61,12 +61,18 @@ func (c *Call) prepareRoute(in *engine.Request) error {
 		return err
 	}
 	in.ID, in.Owner, in.Caller = c.ids, c.who.OrgID, &nested{c}
+	if c.free {
+		in.Owner = nobody
+	}
 	if rt.Meter == "" {
 		c.rec.Slot = -1
 		return nil
 	}
 	return c.reserveUnits(in)
 }
+
+// nobody owns what callers without a key make and see: what the organisation that pays for them has is not theirs.
+const nobody = "nobody"
 
 // reserveUnits holds what the request can cost at most.
 func (c *Call) reserveUnits(in *engine.Request) error {
@@ -146,9 +152,10 @@ func (c *Call) runEngine(x *target, e engine.Engine, upstream func(context.Conte
 	defer stop()
 	in := *c.in
 	in.Model, in.Upstream = x.UpstreamModel, upstream
-	w := &engineWriter{c: c}
-	c.answer = c.answer[:0]
+	w := &engineWriter{c: c, body: c.answer[:0]}
+	c.answer = nil // for what the upstream says meanwhile
 	err := e.Serve(ctx, &in, w)
+	c.answer = w.body
 	if err == nil && w.err != nil {
 		err = w.err
 	}
@@ -161,7 +168,7 @@ func (c *Call) runEngine(x *target, e engine.Engine, upstream func(context.Conte
 	if w.status == 0 {
 		return route.Failure, errUpstream.Because(errors.New("the engine gave no answer"))
 	}
-	return c.answerRoute(w.status, w.kind, w.heads, c.answer)
+	return c.answerRoute(w.status, w.kind, w.heads, w.body)
 }
 
 // engineFailed tells what an engine's error means for the call and for other targets.
@@ -249,6 +256,7 @@ func (c *Call) endRouteStream(w *engineWriter) (route.Outcome, error) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	if len(w.buf) > 0 {
+		c.keepPiece(w.buf)
 		if err := c.Out.Write(w.buf); err != nil {
 			return route.Gone, c.goneBecause(err)
 		}
@@ -268,6 +276,8 @@ type engineWriter struct {
 	kind   string
 	heads  [][2]string
 	stream bool
+	told   bool   // Used was called
+	body   []byte // a whole answer
 	buf    []byte // of a stream, not yet flushed
 	err    error
 }
@@ -292,7 +302,9 @@ func (w *engineWriter) Start(status int, kind string) {
 	if w.stream {
 		w.c.ev.Stream = true
 		w.c.rec.Flags |= spool.Stream
-		w.c.units = 0 // what the engine reports from now on
+		if !w.told {
+			w.c.units = 0 // what the engine reports from now on
+		}
 	}
 }
 
@@ -305,11 +317,11 @@ func (w *engineWriter) Write(b []byte) error {
 		if len(w.buf) > maxUnflushed {
 			return w.Flush()
 		}
-	case int64(len(w.c.answer)+len(b)) > w.c.g.o.MaxAnswer:
+	case int64(len(w.body)+len(b)) > w.c.g.o.MaxAnswer:
 		w.err = errTooLong
 		return errTooLong
 	default:
-		w.c.answer = append(w.c.answer, b...)
+		w.body = append(w.body, b...)
 	}
 	return nil
 }
@@ -329,7 +341,14 @@ func (w *engineWriter) Flush() error {
 	return err
 }
 
-func (w *engineWriter) Used(q engine.Quantity) { w.c.used(q) }
+func (w *engineWriter) Used(q engine.Quantity) {
+	w.told = true
+	if w.stream {
+		w.c.used(q)
+		return
+	}
+	w.c.units = max(int64(q), 0) // if the process dies now nothing was delivered
+}
 
 // used notes what a running call has used, for recovery to charge if the process dies.
 func (c *Call) used(q engine.Quantity) {
@@ -354,7 +373,7 @@ func (n *nested) Call(ctx context.Context, name string, body []byte, piece func(
 	defer stop()
 	c.Method, c.Path, c.RemoteIP, c.Language, c.Out, c.Cancel = "POST", "/v1/"+name, by.RemoteIP, by.Language, out, cancel
 	c.Body = append(c.Body[:0], body...)
-	c.nested, c.who = true, by.who
+	c.nested, c.under, c.who = true, by.offer.Subscription, by.who
 	now := time.Now()
 	c.id = db.NewUUID(now)
 	c.ids = c.id.ID("evt")
@@ -467,8 +486,14 @@ func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) 
 		c.started = true // the upgrade has answered
 		c.ev.Status, c.ev.Outcome = 400, telemetry.Refused
 		c.rec.Status = 400
-		return nil
+		return c.conclude(spool.Failed)
 	}
+	defer func() {
+		if p := recover(); p != nil { // nobody else closes a connection that was taken over
+			_ = s.Close(1011, "internal error, call "+c.ids)
+			panic(p)
+		}
+	}()
 	c.started = true
 	c.units = 0
 	c.ev.Status, c.rec.Status = 101, 101
@@ -497,6 +522,9 @@ func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) 
 	}
 	if err != nil {
 		c.ev.Err, c.ev.Outcome = err, telemetry.OutcomeOf(err)
+	}
+	if err != nil && c.units == 0 && outcome != spool.ClientGone {
+		outcome = spool.Failed // not begun: an engine that is not installed, a parameter that is wrong
 	}
 	if c.opened {
 		c.price()

@@ -50,11 +50,18 @@ func (c *Call) remoteRoute(x *target) (route.Outcome, time.Duration, error) {
 	if e == nil {
 		return route.Gone, 0, errWrongUpstream
 	}
+	var said refused // the engine tells what is wrong, this how the upstream is
 	v, err := c.runEngine(x, e, func(ctx context.Context, operation string, body []byte) ([]byte, error) {
-		answer, _, _, err := c.ask(x, p, operation, body)
+		answer, v, after, err := c.ask(x, p, operation, body)
+		if err != nil {
+			said = refused{v, after, err}
+		}
 		return answer, err
 	})
-	return v, 0, err
+	if v == route.Gone && said.err != nil {
+		v = said.outcome
+	}
+	return v, said.after, err
 }
 
 // taskRoute answers a route by one exchange with the upstream.
@@ -82,11 +89,17 @@ func (c *Call) ask(x *target, p task.Protocol, operation string, body []byte) ([
 		return nil, v, after, err
 	}
 	defer c.resp.Release()
+	if s := c.resp.Status; callersFault(s) { // in the protocol's words, which the caller has not spoken
+		return nil, route.Success, 0, &finalError{problem.New(problem.Invalid, "gateway.upstream_refused", "the model's upstream refused the request with status %d", s).Because(c.upstreamSaid())}
+	}
 	if err := c.passed(); err != nil {
 		return nil, err.outcome, err.after, err.err
 	}
 	answer, err := c.whole()
 	if err != nil {
+		if problem.Is(err, problem.ClientGone) {
+			return nil, route.Gone, 0, err
+		}
 		return nil, route.Failure, 0, failure(err)
 	}
 	out, _, err := task.Decode(p, t, answer)
@@ -150,6 +163,9 @@ func (c *Call) passed() *refused {
 
 // forwardRoute hands the request to a server of the same contract.
 func (c *Call) forwardRoute(x *target) (route.Outcome, time.Duration, error) {
+	if err := c.forwardable(); err != nil {
+		return route.Success, 0, &finalError{err}
+	}
 	path := strings.TrimPrefix(c.in.EscapedPath, "/v1")
 	if q := c.in.Query.Encode(); q != "" {
 		path += "?" + q
@@ -183,6 +199,43 @@ func (c *Call) forwardRoute(x *target) (route.Outcome, time.Duration, error) {
 	return v, 0, err
 }
 
+// forwardable refuses what the upstream might read otherwise than it was read here: a path that leaves the operation's, a
+// field that is there twice, of which another was measured or named the model.
+func (c *Call) forwardable() error {
+	for _, v := range c.in.Params {
+		if v == "." || v == ".." || strings.ContainsAny(v, "/\\") {
+			return problem.New(problem.NotFound, "gateway.path_unknown", "there is no %s %s; see the manual for the paths of this API", c.Method, c.Path)
+		}
+	}
+	if engine.IsMultipart(c.in.Type) {
+		f, err := engine.ParseForm(c.in.Type, c.in.Body)
+		if err == nil && c.Route.Meter == engine.AudioSeconds {
+			n := 0
+			for _, files := range f.Files {
+				n += len(files)
+			}
+			if n > 1 {
+				err = twice("file")
+			}
+		}
+		return err
+	}
+	seen := map[string]bool{}
+	for o := scan.Open(c.in.Body, scan.Space(c.in.Body, 0)); o.Next() && o.Key != nil; {
+		raw := string(o.Key)
+		name := strings.ToLower(strings.ToUpper(string(scan.Unquote(nil, o.Key)))) // as encoding/json folds names
+		if seen[name] || name == "model" && raw != name {
+			return twice(name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func twice(name string) error {
+	return problem.New(problem.Invalid, "gateway.field_twice", "the field %q appears more than once, or is not written plainly", name).WithField(name, "state it once")
+}
+
 // forwardStream hands a stream on as it comes. What it costs is known from the request.
 func (c *Call) forwardStream() (route.Outcome, time.Duration, error) {
 	measured := c.units
@@ -207,6 +260,8 @@ func (c *Call) forwardStream() (route.Outcome, time.Duration, error) {
 		case err == nil || errors.Is(err, io.EOF):
 			v, err := c.endRouteStream(w)
 			return v, 0, err
+		case problem.Is(err, problem.ClientGone):
+			return route.Gone, 0, c.cancelled()
 		}
 		if c.started {
 			c.breakOff(errBroken.Because(err), spool.UpstreamLost)
@@ -290,7 +345,11 @@ func reported(meter, kind string, answer []byte) (int64, bool) {
 			raw = v.Duration
 		}
 	}
-	return parseThousandths(strings.Trim(string(raw), `"`))
+	n, ok := parseThousandths(strings.Trim(string(raw), `"`))
+	if meter != engine.AudioSeconds { // counts whole things
+		n = (n + 999) / 1000 * 1000
+	}
+	return n, ok
 }
 
 // parseThousandths reads a plain decimal number, rounding up.

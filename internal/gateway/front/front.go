@@ -471,11 +471,14 @@ func (f *Front) readBody(c *gateway.Call, r *http.Request) error {
 	return f.readGrowing(c, r, most)
 }
 
-// drain reads on for up to twice the limit: a client that is still sending when the connection is closed would
+// maxRest is how much of a body that is too large is read at least.
+const maxRest = 32 << 20
+
+// drain reads on for up to twice the limit, or maxRest: a client that is still sending when the connection is closed would
 // see a reset, and not the answer. One that asked beforehand, by Expect, is not made to send.
 func drain(r *http.Request, most int64) {
 	if r.Header["Expect"] == nil {
-		_, _ = io.CopyN(io.Discard, r.Body, 2*most) // the answer is the same if it fails
+		_, _ = io.CopyN(io.Discard, r.Body, max(2*most, maxRest)) // the answer is the same if it fails
 	}
 }
 

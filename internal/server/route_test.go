@@ -1,0 +1,179 @@
+package server
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/catalog"
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/meter"
+	"github.com/tollgate-io/tollgate/internal/org"
+	"github.com/tollgate-io/tollgate/internal/rating"
+	"github.com/tollgate-io/tollgate/internal/secret"
+)
+
+// sellRoute puts a product with one capability on sale, answered by a server that is up until the test ends.
+func (x *testApp) sellRoute(name string, dialect catalog.Dialect, c catalog.Capability, meter string, answer http.HandlerFunc) {
+	x.t.Helper()
+	up := httptest.NewServer(answer)
+	x.t.Cleanup(up.Close)
+	err := x.DB.Update(x.t.Context(), func(tx *db.Tx) error {
+		o, err := org.ByNameTx(tx, demoProvider)
+		if err != nil {
+			return err
+		}
+		return x.offer(tx, o, catalog.UpstreamInput{Name: name, URL: up.URL + "/v1", Dialect: dialect}, secret.Text{},
+			catalog.ProductInput{Name: name, Model: name, Capabilities: []catalog.Capability{c}}, "theirs", usd+unit(meter, "0.001", 1))
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func asJSON(r *http.Request) { r.Header.Set("Content-Type", "application/json") }
+
+// TestLargerModelBehindAnEngine has the platform's own engine ask an upstream.
+func TestLargerModelBehindAnEngine(t *testing.T) {
+	x := startDemo(t, nil)
+	x.sellRoute("flask", catalog.Flask, catalog.Translate, rating.MeterCharacters, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case strings.Contains(string(body), "refuse"):
+			w.WriteHeader(422)
+			io.WriteString(w, `{"detail":"no"}`)
+		case strings.Contains(string(body), "dead"):
+			w.WriteHeader(500)
+		default: // in pieces
+			io.WriteString(w, `{"translation":"guten `)
+			w.(http.Flusher).Flush()
+			io.WriteString(w, `Tag"}`)
+		}
+	})
+	for _, path := range []string{"/v1/translate", "/libre/translate"} {
+		body := func(text string) string {
+			return `{"model":"flask","text":"` + text + `","q":"` + text + `","source":"en","target":"de"}`
+		}
+		a := x.post(path, x.key, body("hello"), asJSON)
+		if a.status != 200 || strings.Contains(string(a.body), `"translation":`) || strings.Count(string(a.body), "guten Tag") != 1 {
+			t.Fatalf("%s: %d %.200s", path, a.status, a.body)
+		}
+		if e := x.event(a.id()); e.Units != 5000 || e.Charge != 5e6 {
+			t.Errorf("%s: %d units, %d", path, e.Units, e.Charge)
+		}
+		a = x.post(path, x.key, body("refuse"), asJSON)
+		if a.status != 400 || !strings.Contains(string(a.body), "refused the request with status 422") {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+		if e := x.event(a.id()); e.Charge != 0 || e.Status != 400 || e.Outcome != "failed" {
+			t.Errorf("%s: %+v", path, e)
+		}
+	}
+	for range 20 { // an engine in between does not hide that an upstream is ill
+		x.post("/libre/translate", x.key, `{"model":"flask","q":"dead","source":"en","target":"de"}`, asJSON)
+	}
+	ill := false
+	for _, s := range x.Gateway.States() {
+		ill = ill || s.Circuit != "closed"
+	}
+	if !ill {
+		t.Error("twenty failures, and the upstream is well")
+	}
+}
+
+// TestForwardedRoute sends what an upstream might read otherwise than the gateway.
+func TestForwardedRoute(t *testing.T) {
+	x := startDemo(t, nil)
+	asked := 0
+	x.sellRoute("theirs", catalog.Contract, catalog.Translate, rating.MeterCharacters, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"translations":[{"text":"x"}],"usage":{"characters":2.5}}`)
+	})
+	a := x.post("/v1/translate", x.key, `{"model":"theirs","text":"hello","target":"de"}`, asJSON)
+	if e := x.event(a.id()); a.status != 200 || e.Units != 3000 || e.Charge != 3e6 {
+		t.Errorf("%d %s %+v", a.status, a.body, e)
+	}
+	before := asked
+	for _, body := range []string{
+		`{"model":"theirs","text":"a long text","Text":"x","target":"de"}`,
+		`{"model":"theirs","text":"x","te\u0078t":"y","target":"de"}`,
+		`{"model":"theirs","model":"dearer","text":"x","target":"de"}`,
+		`{"model":"theirs","m\u006fdel":"dearer","text":"x","target":"de"}`,
+	} {
+		if a := x.post("/v1/translate", x.key, body, asJSON); a.status != 400 || !strings.Contains(string(a.body), "gateway.field_twice") {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	for _, id := range []string{"%2e%2e", "%2e%2e%2fadmin", `..%5cadmin`} {
+		if a := x.get("/v1/translate/glossaries/"+id+"?model=theirs", x.key); a.status != 404 {
+			t.Errorf("%s: %d %s", id, a.status, a.body)
+		}
+	}
+	if asked != before {
+		t.Errorf("the upstream was asked %d times", asked-before)
+	}
+}
+
+// TestClientLeavesForwardedStream leaves in the middle of another server's stream.
+func TestClientLeavesForwardedStream(t *testing.T) {
+	x := startDemo(t, nil)
+	left := make(chan struct{})
+	x.sellRoute("streams", catalog.Contract, catalog.Translate, rating.MeterCharacters, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: {}\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(left)
+	})
+	body := `{"model":"streams","text":"hello","target":"de","stream":true}`
+	c := x.raw("POST /v1/translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + x.key + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatal(err, resp)
+	}
+	if _, err := resp.Body.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	<-left
+	waitFor(t, "the call to end", func() bool { return x.Spool.Inflight() == 0 })
+	if e := x.event(resp.Header.Get("X-Request-Id")); e.Outcome != "client_gone" || e.Charge != 5e6 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestNoUpgradeNoCharge asks for a session without being a WebSocket client.
+func TestNoUpgradeNoCharge(t *testing.T) {
+	x := startDemo(t, nil)
+	a := x.get("/v1/audio/stream?model=speech", x.key)
+	if a.status == 200 || a.status >= 500 {
+		t.Fatal(a.status, string(a.body))
+	}
+	x.flush()
+	list, _, err := x.Meter.List(t.Context(), meter.Filter{}, "", 1)
+	if err != nil || len(list) != 1 || list[0].Charge != 0 || list[0].Units != 0 || list[0].Outcome != "failed" {
+		t.Errorf("%v %+v", err, list)
+	}
+}
+
+// TestFreeTierPaysNobodyElse names another provider's product without a key.
+func TestFreeTierPaysNobodyElse(t *testing.T) {
+	x := startDemo(t, nil)
+	asked := false
+	x.sellRoute("greedy", catalog.Flask, catalog.Translate, rating.MeterCharacters, func(w http.ResponseWriter, r *http.Request) {
+		asked = true
+		io.WriteString(w, `{"translation":"x"}`)
+	})
+	const rest = `"text":"good morning","sourceLanguage":"en","targetLanguage":"zh"}`
+	if a := x.post("/translate", "", `{"model":"greedy",`+rest, asJSON); a.status != 403 || asked {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := x.post("/translate", "", `{`+rest, asJSON); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
