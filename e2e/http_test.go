@@ -17,9 +17,11 @@ import (
 
 // request is what a script's http command sends:
 //
-//	http [-token T] [-H 'Name: value'] [-fill N] [-leave TEXT] [-gone TIME] [-status N] METHOD PATH|URL [BODY|@FILE]
+//	http [-token T] [-H 'Name: value'] [-fill N] [-leave TEXT] [-gone TIME] [-status N] [-F NAME=VALUE|NAME=@FILE] [-o FILE]
+//	     METHOD PATH|URL [BODY|@FILE]
 //
-// The credential is $TOLLGATE_TOKEN for /api, else $TOLLGATE_KEY; -token - sends none. In the body FILL stands for as many
+// The credential is $TOLLGATE_TOKEN for /api, else $TOLLGATE_KEY; -token - sends none. -F sends a form, -o writes the body
+// of the answer to a file instead of standard output. In the body FILL stands for as many
 // letters as -fill says, and {{NAME}} for a variable of the environment. -leave hangs up once the text has been read, -gone
 // when nothing has come after a time. Standard output is the status line, the headers in order, and the body; "(broken
 // off)" at its end says that it is not whole. The command fails for another status than 2xx, and for a body that is broken
@@ -29,6 +31,8 @@ type request struct {
 	headers            []string
 	body               []byte
 	leave              string
+	fields             []string // of a form
+	save               string
 	gone               time.Duration
 	status             int
 }
@@ -62,6 +66,10 @@ func (a *answer) String() string {
 func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	r := parseHTTP(ts, args)
 	a := r.send(ts)
+	if r.save != "" {
+		ts.Check(os.WriteFile(ts.MkAbs(r.save), a.body, 0o600))
+		a.body = nil
+	}
 	_, err := io.WriteString(ts.Stdout(), a.String())
 	ts.Check(err)
 	good := a.status/100 == 2 && !a.broken
@@ -91,6 +99,10 @@ func parseHTTP(ts *testscript.TestScript, args []string) *request {
 			r.headers = append(r.headers, v)
 		case "-leave":
 			r.leave = v
+		case "-F":
+			r.fields = append(r.fields, v)
+		case "-o":
+			r.save = v
 		case "-gone":
 			d, err := time.ParseDuration(v)
 			ts.Check(err)
@@ -121,6 +133,11 @@ func parseHTTP(ts *testscript.TestScript, args []string) *request {
 			text = ts.ReadFile(name)
 		}
 		r.body = bytes.ReplaceAll([]byte(filled(ts, text)), []byte("FILL"), bytes.Repeat([]byte("x"), fill))
+	}
+	if len(r.fields) > 0 {
+		var kind string
+		kind, r.body = form(ts, r.fields)
+		r.headers = append([]string{"Content-Type: " + kind}, r.headers...)
 	}
 	if r.token == "default" {
 		if r.token = ts.Getenv("TOLLGATE_KEY"); strings.HasPrefix(args[1], "/api/") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ import (
 	"github.com/tollgate-io/tollgate/e2e/fakeupstream"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
+	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 // The scripts in testdata drive the real binary: those in script run on SQLite and on PostgreSQL, those in offline
@@ -38,6 +40,9 @@ import (
 //	fake SPEC         what `go doc ./e2e/fakeupstream` says, for a model: fake MODEL SPEC [NAME]
 //	as WHO            consumer, provider or operator: whose token is $TOLLGATE_TOKEN
 //	http …            see http_test.go
+//	engines FOLDER…   the servers started from now on have these folders of the engines directory; else they have none
+//	make …            make a file to send, see files_test.go
+//	settled …         hold the last answer against the book, see settled_test.go
 //	exits CODE PROGRAM ARGS   run a program that must end with the code
 //	until REGEXP PROGRAM ARGS run a program, or http, again and again until its standard output matches
 //	value NAME FIELD  put a field of the last standard output, JSON, into the environment
@@ -68,6 +73,7 @@ func runScripts(t *testing.T, bin, folder string, dsn func() string) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", folder),
 		RequireExplicitExec: true,
+		Condition:           enginesCondition,
 		UpdateScripts:       *update,
 		Setup: func(e *testscript.Env) error {
 			w := &world{dir: filepath.Join(e.WorkDir, "data"), log: filepath.Join(e.WorkDir, "server.log"), fakes: map[string]*fakeupstream.Server{}}
@@ -84,9 +90,19 @@ func runScripts(t *testing.T, bin, folder string, dsn func() string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"demo": cmdDemo, "serve": cmdServe, "down": cmdDown, "kill9": cmdKill, "upstream": cmdUpstream, "fake": cmdFake, "as": cmdAs,
 			"http": cmdHTTP, "exits": cmdExits, "until": cmdUntil, "value": cmdValue, "match": cmdMatch, "fill": cmdFill,
-			"mode": cmdMode, "sql": cmdSQL,
+			"mode": cmdMode, "sql": cmdSQL, "make": cmdMake, "engines": cmdEngines, "settled": cmdSettled,
 		},
 	})
+}
+
+// enginesCondition tells whether something that scripts/install-engines installs is there: [engines:FILE], a file of the
+// engines directory. Programs have testscript's own [exec:NAME].
+func enginesCondition(cond string) (bool, error) {
+	file, ok := strings.CutPrefix(cond, "engines:")
+	if !ok {
+		return false, fmt.Errorf("there is no condition %s", cond)
+	}
+	return engine.Dir(os.Getenv("TOLLGATE_ENGINES")).Path(filepath.FromSlash(file)) != "", nil
 }
 
 type worldKey struct{}
@@ -99,6 +115,7 @@ type world struct {
 	ended         chan error
 	fakes         map[string]*fakeupstream.Server
 	ups           []*httptest.Server
+	sum           *big.Rat // of what the answers that `settled` looked at cost
 }
 
 func worldOf(ts *testscript.TestScript) *world {
@@ -138,6 +155,17 @@ func cmdDemo(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func cmdEngines(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs("engines")
+	ts.Check(os.Mkdir(dir, 0o700))
+	for _, name := range args {
+		from, err := filepath.Abs(engine.Dir(os.Getenv("TOLLGATE_ENGINES")).Path(name))
+		ts.Check(err)
+		ts.Check(os.Symlink(from, filepath.Join(dir, name)))
+	}
+	ts.Setenv("TOLLGATE_ENGINES", dir)
+}
+
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	worldOf(ts).start(ts, "serve", args)
 }
@@ -163,6 +191,7 @@ func (w *world) start(ts *testscript.TestScript, command string, args []string) 
 	if w.cmd.Err != nil { // the script's PATH, not this process's
 		w.cmd = exec.Command(filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], "tollgate"), append(all, args...)...)
 	}
+	w.cmd.Env = append(os.Environ(), "TOLLGATE_ENGINES="+ts.Getenv("TOLLGATE_ENGINES"))
 	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = ts.Getenv("WORK"), out, out
 	w.cmd.SysProcAttr = endWithTest()
 	ts.Check(w.cmd.Start())
