@@ -336,7 +336,9 @@ func (e *Engine) shed(keep *space) {
 	all := e.all()
 	total, least := int64(0), 1 // the last one stays
 	if keep != nil {
+		keep.mu.RLock() // it may be in training already
 		total, least = keep.m.size(), 0
+		keep.mu.RUnlock()
 	}
 	size := make(map[*space]int64, len(all))
 	for _, s := range all {
