@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/catalog"
@@ -488,12 +489,19 @@ func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) 
 		c.rec.Status = 400
 		return c.conclude(spool.Failed)
 	}
+	conn := &session{c: c, s: s, in: make(chan received), over: make(chan struct{})}
+	conn.wg.Go(conn.pump)
 	defer func() {
-		if p := recover(); p != nil { // nobody else closes a connection that was taken over
+		p := recover()
+		if p != nil { // nobody else closes a connection that was taken over
 			_ = s.Close(1011, "internal error, call "+c.ids)
+		}
+		conn.wg.Wait() // the connection is closed
+		if p != nil {
 			panic(p)
 		}
 	}()
+	defer close(conn.over)
 	c.started = true
 	c.units = 0
 	c.ev.Status, c.rec.Status = 101, 101
@@ -502,7 +510,7 @@ func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) 
 	defer stop()
 	in := *c.in
 	in.Model = x.UpstreamModel
-	err = e.Talk(ctx, &in, &session{c: c, s: s})
+	err = e.Talk(ctx, &in, conn)
 	outcome, code, reason := spool.Completed, 1000, ""
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
@@ -539,13 +547,50 @@ func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) 
 	return nil
 }
 
-// session is an engine's side of a socket.
+// session is an engine's side of a socket. What comes is read by a goroutine of its own, as a read that is given up takes
+// the connection with it: its client could not be told why the session ends.
 type session struct {
-	c *Call
-	s Socket
+	c    *Call
+	s    Socket
+	in   chan received
+	over chan struct{} // closed when the engine has returned
+	wg   sync.WaitGroup
 }
 
-func (s *session) Read(ctx context.Context) (bool, []byte, error) { return s.s.Read(ctx) }
+// received is a message, or the end.
+type received struct {
+	text    bool
+	message []byte
+	err     error
+}
+
+// pump reads until the connection ends.
+func (s *session) pump() {
+	for {
+		var m received
+		m.text, m.message, m.err = s.s.Read(context.Background())
+		select {
+		case s.in <- m:
+		case <-s.over:
+		}
+		if m.err != nil {
+			close(s.in)
+			return
+		}
+	}
+}
+
+func (s *session) Read(ctx context.Context) (bool, []byte, error) {
+	select {
+	case m, ok := <-s.in:
+		if !ok {
+			return false, nil, io.EOF
+		}
+		return m.text, m.message, m.err
+	case <-ctx.Done():
+		return false, nil, ctx.Err()
+	}
+}
 
 func (s *session) Write(ctx context.Context, text bool, message []byte) error {
 	return s.s.Write(ctx, text, message)

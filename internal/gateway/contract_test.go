@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"testing"
 	"time"
@@ -41,10 +42,17 @@ func (broken) Talk(context.Context, *engine.Request, engine.Conn) error { panic(
 type line struct {
 	Socket
 	code int
+	end  chan struct{}
+}
+
+func (l *line) Read(context.Context) (bool, []byte, error) {
+	<-l.end
+	return false, nil, io.EOF
 }
 
 func (l *line) Close(code int, reason string) error {
 	l.code = code
+	close(l.end)
 	return nil
 }
 
@@ -52,7 +60,7 @@ func (l *line) Close(code int, reason string) error {
 func TestPanicEndsTheSession(t *testing.T) {
 	c := &Call{Cancel: new(egress.Cancel)}
 	c.in = &engine.Request{}
-	l := &line{}
+	l := &line{end: make(chan struct{})}
 	func() {
 		defer func() {
 			if recover() == nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/meter"
@@ -175,5 +177,28 @@ func TestFreeTierPaysNobodyElse(t *testing.T) {
 	}
 	if a := x.post("/translate", "", `{`+rest, asJSON); a.status != 200 {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestStopTellsSessions stops the gateway while a session is open: its client is told to come back, not cut off.
+func TestStopTellsSessions(t *testing.T) {
+	x := startDemo(t, nil)
+	c, _, err := websocket.Dial(t.Context(), x.url+"/v1/audio/stream?model=speech", &websocket.DialOptions{Subprotocols: []string{"tollgate", "tollgate-key." + x.key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	stopped := make(chan error, 1)
+	go func() { stopped <- x.Front.Break(t.Context()) }()
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("the client saw %v", err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	x.flush()
+	list, _, err := x.Meter.List(t.Context(), meter.Filter{}, "", 1)
+	if err != nil || len(list) != 1 || list[0].Charge != 0 || list[0].Units != 0 {
+		t.Errorf("%v %+v", err, list)
 	}
 }
