@@ -358,6 +358,9 @@ func (a *App) addJobs() {
 		a.Jobs.Add(job.Loop{Name: "upstream-models", Every: every, Leader: true, Run: a.models.look})
 	}
 	a.Jobs.Add(job.Loop{Name: "catalogue-recommend", Every: relatedEvery, Leader: true, Run: a.followCatalogue})
+	a.Jobs.Add(job.Loop{Name: "assist-vectors", Every: 5 * time.Second, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
+		return a.engines.assist.Embed(ctx)
+	}})
 	a.Jobs.Add(job.Loop{Name: "assist-sessions", Every: time.Minute, Leader: true, Run: func(ctx context.Context, _ job.Lease) (bool, error) {
 		return a.engines.assist.Sweep(ctx)
 	}})

@@ -119,6 +119,8 @@ type Engine struct {
 	mu    sync.Mutex
 	swept time.Time // guarded by mu: when old sessions were last looked for
 	busy  bool      // guarded by mu: they are being looked for
+
+	unembedded []unembedded // guarded by mu: what a start left for later
 }
 
 // Bounds of concurrent work in one process.

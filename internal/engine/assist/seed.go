@@ -2,9 +2,11 @@ package assist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -36,7 +38,7 @@ func (e *Engine) SeedDemo(ctx context.Context, owner string, manual fs.FS) (bot 
 		if title == "" {
 			title = strings.TrimSuffix(path.Base(name), ".md")
 		}
-		if _, err := e.put(ctx, owner, kb, input{"file", title, name, name, path.Dir(name), string(data)}); err != nil {
+		if err := e.seedDocument(ctx, owner, kb, input{"file", title, name, name, path.Dir(name), string(data)}); err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -51,6 +53,74 @@ func (e *Engine) SeedDemo(ctx context.Context, owner string, manual fs.FS) (bot 
 		return err
 	})
 	return bot, err
+}
+
+// seedDocument stores a document that is not there yet, or is another, without its vectors: a start does not wait for
+// them. See Embed.
+func (e *Engine) seedDocument(ctx context.Context, owner, kb string, in input) error {
+	in.text = normalise(in.text)
+	have, err := e.sameDocument(ctx, owner, kb, &in)
+	if err != nil {
+		return err
+	}
+	embeds := e.o.Embed != nil && slices.Contains(e.o.EmbedLanguages, in.language)
+	if embeds && (have == nil || !have.Vectors) {
+		e.mu.Lock()
+		e.unembedded = append(e.unembedded, unembedded{owner, kb, in})
+		e.mu.Unlock()
+	}
+	if have != nil {
+		return nil
+	}
+	var s searchData
+	if s.Passages = split(in.text); len(s.Passages) == 0 {
+		return nil
+	}
+	return e.o.DB.Update(ctx, func(tx *db.Tx) error {
+		_, err := e.putTx(tx, owner, kb, in, s)
+		return err
+	})
+}
+
+// unembedded is a document without its vectors.
+type unembedded struct {
+	owner, knowledge string
+	in               input
+}
+
+// sameDocument is the stored document of the same source and text, or nil.
+func (e *Engine) sameDocument(ctx context.Context, owner, kb string, in *input) (same *Document, err error) {
+	err = e.o.DB.View(ctx, func(tx *db.Tx) error {
+		var id string
+		err := tx.QueryRow(`SELECT id FROM assist_document WHERE owner = $1 AND knowledge = $2 AND source = $3`, owner, kb, sourceKey(in.kind, in.key)).Scan(&id)
+		if errors.Is(err, db.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		d, err := e.readDocument(tx, owner, kb, id)
+		if err == nil && d.Text == in.text && d.Title == oneLine(in.title, 200) {
+			same = d
+		}
+		return err
+	})
+	return same, err
+}
+
+// Embed gives one document that SeedDemo stored its vectors, and reports whether there are more. A scheduler calls it.
+func (e *Engine) Embed(ctx context.Context) (more bool, err error) {
+	e.mu.Lock()
+	if len(e.unembedded) == 0 {
+		e.mu.Unlock()
+		return false, nil
+	}
+	w := e.unembedded[0]
+	e.unembedded = e.unembedded[1:]
+	more = len(e.unembedded) > 0
+	e.mu.Unlock()
+	_, err = e.put(ctx, w.owner, w.knowledge, w.in)
+	return more, err
 }
 
 func (e *Engine) seedKnowledge(ctx context.Context, owner string) (id string, err error) {

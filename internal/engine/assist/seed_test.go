@@ -18,6 +18,11 @@ func TestHelp(t *testing.T) {
 		if err != nil || again != first {
 			t.Fatal(again, first, err)
 		}
+		for more := true; more; {
+			if more, err = h.e.Embed(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for question, heading := range map[string]string{
 			"How is a model name resolved?":         "How a model name is resolved",
 			"Which endpoints are there?":            "Which endpoints there are",
