@@ -65,13 +65,14 @@ func isWAV(b []byte) bool {
 // soundLength is the length in milliseconds, or an upper bound of it.
 func soundLength(b []byte) int64 {
 	if isWAV(b) {
-		rate := int64(0)
+		rate := int64(0) // bytes a second, as a decoder reads it: the field that states it may say anything
 		for at := 12; at+8 <= len(b); {
 			size := int(binary.LittleEndian.Uint32(b[at+4:]))
-			if id := string(b[at : at+4]); id == "fmt " && at+20 <= len(b) {
-				rate = int64(binary.LittleEndian.Uint32(b[at+16:]))
-			} else if id == "data" && rate > 0 {
-				n := int64(min(size, len(b)-at-8))
+			if id := string(b[at : at+4]); id == "fmt " && at+24 <= len(b) {
+				channels, bits := int64(binary.LittleEndian.Uint16(b[at+10:])), int64(binary.LittleEndian.Uint16(b[at+22:]))
+				rate = int64(binary.LittleEndian.Uint32(b[at+12:])) * channels * (bits / 8)
+			} else if id == "data" && rate > 0 { // its size may say anything, too
+				n := int64(len(b) - at - 8)
 				return (n*1000 + rate - 1) / rate
 			}
 			if size > len(b)-at-8 {
