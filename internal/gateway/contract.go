@@ -518,6 +518,7 @@ func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) 
 		c.ev.Outcome = telemetry.OK
 	case c.Cancel.Cancelled() && c.g.breaking.Load():
 		outcome, code, reason = spool.Interrupted, 1012, errDraining.Text(c.Language)
+		err = errDraining.Because(err)
 	case c.Cancel.Cancelled() || problem.Is(err, problem.ClientGone):
 		outcome = spool.ClientGone
 		err = errClientGone.Because(err)
