@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
 
+	"github.com/tollgate-io/tollgate/internal/engine/proc"
 	"github.com/tollgate-io/tollgate/internal/meter"
 )
 
@@ -79,11 +81,24 @@ func (x *testApp) lastEvent() meter.Event {
 	return list[0]
 }
 
+// needs skips a test without a program that scripts/install-engines installs, and fails where everything is required.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	if proc.Find(programs...) != "" {
+		return
+	}
+	if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
+		t.Fatalf("%s is not installed: scripts/install-engines", programs[0])
+	}
+	t.Skipf("%s is not installed: scripts/install-engines", programs[0])
+}
+
 // second is what a second of the demo's live recognition costs.
 const second = 100_000
 
 // TestSessionIsMeteredByTheSecond ends sessions in every way.
 func TestSessionIsMeteredByTheSecond(t *testing.T) {
+	needs(t, "pocketsphinx_batch")
 	x := startDemo(t, nil)
 	c := x.dial("/v1/audio/stream?model=speech&max_seconds=10")
 	x.send(c, `{"type":"start","sample_rate":16000}`)
@@ -134,6 +149,7 @@ func TestSessionIsMeteredByTheSecond(t *testing.T) {
 
 // TestStopSettlesASession stops the server in the middle: the client is told to come back, and what was heard is charged.
 func TestStopSettlesASession(t *testing.T) {
+	needs(t, "pocketsphinx_batch")
 	x := startDemo(t, nil)
 	c := x.dial("/v1/audio/stream?model=speech&max_seconds=10")
 	x.send(c, `{"type":"start","sample_rate":16000}`, pcm(0.5), pcm(0.5), `{"type":"flush"}`)

@@ -115,12 +115,17 @@ func wav(seconds float64) []byte {
 // upload posts a form with a file.
 func (x *testApp) upload(path, key string, file []byte, fields map[string]string) answer {
 	x.t.Helper()
+	return x.uploadAs("file", path, key, file, fields)
+}
+
+func (x *testApp) uploadAs(name, path, key string, file []byte, fields map[string]string) answer {
+	x.t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	for k, v := range fields {
 		w.WriteField(k, v)
 	}
-	p, err := w.CreateFormFile("file", "a.wav")
+	p, err := w.CreateFormFile(name, "a.wav")
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -451,6 +456,27 @@ func TestStreamedTranslation(t *testing.T) {
 	cancel()
 	waitFor(t, "the call to close", func() bool { return x.Spool.Inflight() == 0 })
 	if e := x.event(resp.Header.Get("X-Request-Id")); e.Charge > e.Hold || e.Charge != e.Units*5 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestEnginePanic has an engine fail in a way that nobody foresaw: the call costs nothing, and the next one works.
+func TestEnginePanic(t *testing.T) {
+	x := startDemo(t, nil)
+	speech := x.engines.speech
+	x.engines.speech = nil // which the voice of a bot needs
+	var s struct{ ID, Secret string }
+	x.postJSON(201, "/v1/assist/bots/"+x.env["TOLLGATE_BOT"]+"/sessions", `{}`, &s)
+	a := x.uploadAs("audio", "/v1/assist/sessions/"+s.ID+"/voice", x.key, wav(1), map[string]string{"secret": s.Secret})
+	if a.status != 500 || a.header.Get("Content-Type") != "application/problem+json" || strings.Contains(string(a.body), "nil pointer") || a.header.Get("X-Tollgate-Cost") != "" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if e := x.event(a.id()); e.Charge != 0 || e.Units != 0 || e.Outcome != "failed" || e.Status != 500 {
+		t.Errorf("%+v", e)
+	}
+	x.engines.speech = speech
+	a = x.postJSON(200, "/v1/assist/sessions/"+s.ID+"/messages", `{"text":"What is a hold?","secret":"`+s.Secret+`"}`, nil)
+	if e := x.event(a.id()); e.Charge != 2_000_000 || e.Units != 1000 {
 		t.Errorf("%+v", e)
 	}
 }
