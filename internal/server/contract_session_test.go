@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -185,4 +186,48 @@ func TestVoiceOfABot(t *testing.T) {
 	if e := x.lastEvent(); e.Units == 0 || e.Charge != e.Units*200 || e.Charge > e.Hold || e.Outcome != "completed" && e.Outcome != "cut" {
 		t.Errorf("%d %s %+v", end, seen, e)
 	}
+}
+
+// TestSessionOfADeadProcess finds the OPEN of a session without its CLOSE, as a killed process leaves it: what was reported
+// is charged. The other process here is another that starts on a copy of the first's files.
+func TestSessionOfADeadProcess(t *testing.T) {
+	needs(t, "pocketsphinx_batch")
+	x := startDemo(t, nil)
+	c := x.dial("/v1/audio/stream?model=speech&max_seconds=10")
+	x.send(c, `{"type":"start","sample_rate":16000}`, pcm(0.5), pcm(0.5))
+	x.until(c, "ready")
+	waitFor(t, "the report to be in the spool", func() bool {
+		config := *x.Config
+		config.Data = filepath.Join(t.TempDir(), "copy")
+		config.Database = ""
+		if err := os.CopyFS(config.Data, os.DirFS(x.Config.Data)); err != nil {
+			t.Fatal(err)
+		}
+		if err := config.Complete(); err != nil {
+			t.Fatal(err)
+		}
+		app, err := New(t.Context(), &config, io.Discard, io.Discard)
+		if err != nil {
+			t.Log(err)
+			return false // the files were copied in the middle of a change
+		}
+		defer func() {
+			if err := app.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := app.Settler.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		list, _, err := app.Meter.List(t.Context(), meter.Filter{}, "", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 1 && (list[0].Charge != list[0].Units*second/1000 || list[0].Outcome == "completed") {
+			t.Fatalf("%+v", list[0])
+		}
+		return len(list) == 1 && list[0].Units == 1000
+	})
+	x.send(c, `{"type":"stop"}`)
+	x.until(c, "")
 }
