@@ -28,10 +28,16 @@ func (a *applier) upstream(d *upstreamDoc) error {
 		if err := a.permit(true, "upstream.create", o.ID); err != nil {
 			return err
 		}
+		if err := mayMount(a.c, "", in.URL); err != nil {
+			return err
+		}
 		u, err = a.Catalog.CreateUpstreamTx(a.tx, a.c.actor, o.ID, in)
 	case err == nil:
 		before = upstreamOf(o.Name, u)
 		was := u.Revision
+		if err := mayMount(a.c, u.URL, in.URL); err != nil {
+			return err
+		}
 		if u, err = a.Catalog.UpdateUpstreamTx(a.tx, a.c.actor, u.ID, catalog.Any, in); err == nil {
 			err = a.permit(u.Revision != was, "upstream.update", o.ID)
 		}

@@ -24,11 +24,13 @@ func TestUpstreams(t *testing.T) {
 			`{"name":"two","url":"http://x/","credentials":[{"name":"n"}]}`:                "catalog.credential_empty",
 			`{"name":"two","url":"http://x/","secret":"x"}`:                                "api.invalid",
 			`{"name":"two","url":"http://x/","dialect":"anthropic"}`:                       "api.invalid",
-			`{"name":"two","url":"builtin://sandbox","dialect":"openai"}`:                  "catalog.upstream_invalid",
 			`{"name":"two","url":"http://x/","credentials":[{"name":"n","secret":"a b"}]}`: "catalog.credential_invalid",
 		} {
 			b.call(b.provider, "POST", path, body).want(422, code)
 		}
+		b.call(b.provider, "POST", path, `{"name":"two","url":"builtin://sandbox"}`).want(403, "api.builtin")
+		b.call(b.provider, "PATCH", path+"/one", `{"url":" builtin://sandbox"}`, "If-Match: *").want(403, "api.builtin")
+		b.call(b.operator, "POST", path, `{"name":"two","url":"builtin://sandbox","dialect":"openai"}`).want(422, "catalog.upstream_invalid")
 		b.call(b.provider, "POST", path, `{"name":"one","url":"http://x/"}`).want(409, "catalog.taken")
 		b.call(b.consumer, "POST", "/organisations/demo/upstreams", `{"name":"one","url":"http://x/"}`).want(403, "auth.forbidden") // no provider
 		b.call(b.consumer, "GET", path, "").want(404)

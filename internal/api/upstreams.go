@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/auth"
@@ -147,6 +148,9 @@ func (s *server) createUpstream(tx *db.Tx, c *call, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	if err := mayMount(c, "", in.Body.URL); err != nil {
+		return nil, err
+	}
 	u, err := s.Catalog.CreateUpstreamTx(tx, c.actor, o.ID, catalog.UpstreamInput{Name: in.Body.Name, URL: in.Body.URL, Dialect: catalog.Dialect(in.Body.Dialect), Timeouts: limits})
 	if err != nil {
 		return nil, err
@@ -158,6 +162,14 @@ func (s *server) createUpstream(tx *db.Tx, c *call, in *struct {
 		}
 	}
 	return made(u.Revision, "/organisations/"+o.Name+"/upstreams/"+u.Name, showUpstream(u)), nil
+}
+
+// mayMount refuses an engine of the platform to all but its operator: what it answers passes for the platform's own.
+func mayMount(c *call, was, url string) error {
+	if !strings.HasPrefix(strings.TrimSpace(url), "builtin://") || url == was || c.principal.Parts().Has(org.Operator) {
+		return nil
+	}
+	return problem.New(problem.Forbidden, "api.builtin", "only the operator may mount an engine of the platform (builtin://); give the address of your own server")
 }
 
 func (s *server) updateUpstream(tx *db.Tx, c *call, in *struct {
@@ -175,6 +187,9 @@ func (s *server) updateUpstream(tx *db.Tx, c *call, in *struct {
 	}
 	next := u.Stated()
 	if in.Body.URL != nil {
+		if err := mayMount(c, next.URL, *in.Body.URL); err != nil {
+			return nil, err
+		}
 		next.URL, next.Dialect = *in.Body.URL, ""
 	}
 	if in.Body.Dialect != nil {

@@ -59,6 +59,7 @@ type state struct {
 	most    int64           // of them that the hold covers
 	in      *engine.Request // of a route
 	free    bool            // nobody's key: the free tier pays
+	keyIn   bool            // the body carries the key
 	nested  bool            // made by an engine in the name of the call that it answers
 	under   db.UUID         // that call's subscription
 	charge  int64           // what the answer says it costs: nano-units
@@ -242,9 +243,14 @@ func (c *Call) resolve() error {
 
 var errNotFree = problem.New(problem.Forbidden, "gateway.not_free", "this model is not part of the free tier; call it with a key")
 
+// allows reports whether the key may call the product.
+func (c *Call) allows(p *catalog.Product) bool {
+	return c.nested || c.who.AllowsProduct(p.ID) && c.who.AllowsModel(stringBytes(p.Model))
+}
+
 // suits checks that the key may call the product and that the product answers the operation.
 func (c *Call) suits(p *catalog.Product) error {
-	if !c.nested && (!c.who.AllowsProduct(p.ID) || !c.who.AllowsModel(stringBytes(p.Model))) {
+	if !c.allows(p) {
 		return problem.New(problem.Forbidden, "gateway.key_not_for_model", "this key may not call %q; use another key, or change its products and models", p.Model)
 	}
 	if !p.Can(c.op.capability) {
@@ -266,7 +272,7 @@ func (c *Call) subscribe(planID string) (*plan.Offer, error) {
 // lookup finds what the call is made under, by the model's name or, without one, by what the route asks for.
 func (c *Call) lookup() (*plan.Offer, error) {
 	if len(c.scan.Name) == 0 && c.Route != nil {
-		return c.g.o.Book.ResolveFor(c.who.OrgUUID, c.op.capability)
+		return c.g.o.Book.ResolveFor(c.who.OrgUUID, c.op.capability, c.allows)
 	}
 	return c.g.o.Book.Resolve(c.who.OrgUUID, c.scan.Name)
 }
@@ -370,7 +376,7 @@ func (c *Call) open(bound int64) error {
 	c.g.o.Metrics.SpoolRecords.Add(1)
 	c.opened = true
 	c.digest.Reset()
-	c.record = c.g.o.Recorder != nil && c.g.o.Recorder.Wants(c.who.OrgID)
+	c.record = !c.keyIn && c.g.o.Recorder != nil && c.g.o.Recorder.Wants(c.who.OrgID)
 	return nil
 }
 

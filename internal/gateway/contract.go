@@ -47,6 +47,7 @@ func (c *Call) prepareRoute(in *engine.Request) error {
 	c.ev.Dialect = telemetry.Service
 	if c.who == nil {
 		c.Authorization = field(in, rt.KeyField)
+		c.keyIn = c.Authorization != ""
 		if err := c.identify(); err != nil {
 			return err
 		}

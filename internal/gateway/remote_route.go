@@ -27,6 +27,9 @@ import (
 // asked through a codec of the protocol that it speaks, by the platform's own engine where the route is more than the
 // bare operation (a document to be kept intact, another vendor's shape).
 func (c *Call) remoteRoute(x *target) (route.Outcome, time.Duration, error) {
+	if c.keyIn { // it is the caller's, and no upstream's business
+		return route.Gone, 0, errWrongUpstream
+	}
 	var p task.Protocol
 	switch x.up.Dialect {
 	case catalog.Contract:

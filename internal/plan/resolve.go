@@ -97,22 +97,32 @@ func (b *Book) Resolve(org db.UUID, model []byte) (*Offer, error) {
 	return nil, b.unsubscribed(snap, acct, p)
 }
 
-// ResolveFor is Resolve for a call that names no model: any product with the capability will do. It is the one that the
-// organisation subscribed to first, else the only one on sale, else the only one of those that is answered by an engine of
-// the platform itself.
-func (b *Book) ResolveFor(org db.UUID, c catalog.Capability) (*Offer, error) {
+// ResolveFor is Resolve for a call that names no model: any product with the capability will do that the caller allows
+// itself. It is the one that the organisation subscribed to first and that can be called now, else the only one on sale,
+// else the only one of those that is answered by an engine of the platform itself.
+func (b *Book) ResolveFor(org db.UUID, c catalog.Capability, allows func(*catalog.Product) bool) (*Offer, error) {
 	snap := b.snap.Load()
 	acct := b.account(org)
+	var refused error
 	if acct != nil {
 		for _, s := range acct.live {
-			if p := snap.Catalog.Product(s.product); p != nil && p.Can(c) {
-				return s.under(snap)
+			if p := snap.Catalog.Product(s.product); p != nil && p.Can(c) && allows(p) {
+				o, err := s.under(snap)
+				if err == nil {
+					return o, nil
+				}
+				if refused == nil {
+					refused = err
+				}
 			}
 		}
 	}
+	if refused != nil {
+		return nil, refused
+	}
 	var all, own []*catalog.Product
 	for _, p := range snap.Catalog.Products() {
-		if !p.Can(c) || !snap.onSale(p) {
+		if !p.Can(c) || !snap.onSale(p) || !allows(p) {
 			continue
 		}
 		if all = append(all, p); len(p.Live) > 0 && p.Live[0].Targets[0].Upstream.Dialect == catalog.Builtin {

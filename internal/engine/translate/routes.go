@@ -69,7 +69,7 @@ func operations() []operation {
 		free("libre.languages", "GET", "/libre/languages", 0, (*Engine).serveLibreLanguages),
 	}
 	for i := len(ops) - 3; i < len(ops); i++ {
-		ops[i].Style, ops[i].Public = engine.Plain, true
+		ops[i].Style, ops[i].Public, ops[i].KeyField = engine.Plain, true, "api_key"
 	}
 	deep := []operation{
 		metered("deepl.translate", "POST", "/v2/translate", readDeepL, textBody, (*Engine).serveDeepL),

@@ -6,6 +6,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -441,9 +442,7 @@ func (f *Front) readBody(c *gateway.Call, r *http.Request) error {
 	}
 	most := f.o.Gateway.MaxBody()
 	if rt := c.Route; rt != nil {
-		if most = rt.MaxBody; most == 0 {
-			most = routeBody
-		}
+		most = min(most, cmp.Or(rt.MaxBody, int64(routeBody)))
 	}
 	if k, _ := r.Context().Value(connKey{}).(*conn); k != nil {
 		k.reading.Store(time.Now().Unix())
