@@ -159,6 +159,9 @@ func (ix *index) search(q query, most int) []hit {
 	fused := map[int32]*hit{}
 	for i, h := range lexical[:min(depth, len(lexical))] {
 		h.score = 1 / float64(rrfK+i+1)
+		if ix.docs[ix.places[h.at].doc].dim != len(q.vector) {
+			h.score *= 2 // it has no vector, or not yet: its words speak for both rankings
+		}
 		fused[h.at] = &h
 	}
 	for i, h := range near[:min(depth, len(near))] {

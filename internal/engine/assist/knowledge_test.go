@@ -2,6 +2,7 @@ package assist_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -112,6 +113,29 @@ func TestVectors(t *testing.T) {
 	h.do("POST knowledge/"+kb+"/documents", object{"title": "x", "text": "# x\n\n## One\n\nAutomobile automobile insurance.\n\n## Two\n\nBread and butter."})
 	got := h.do("POST knowledge/"+kb+"/search", object{"query": "protect my car", "language": "en"})
 	if !strings.Contains(got.text("results.0.text"), "automobile") {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestVectorsOfSome: a document without vectors is found beside many that have them.
+func TestVectorsOfSome(t *testing.T) {
+	h := small(t, assist.Options{Embed: func(_ context.Context, texts []string) ([][]float32, error) {
+		if strings.Contains(texts[0], "two seconds") {
+			return nil, errors.New("not now")
+		}
+		out := make([][]float32, len(texts))
+		for i := range texts {
+			out[i] = []float32{1, 1}
+		}
+		return out, nil
+	}})
+	kb := h.do("POST knowledge", `{"name":"k","language":"en"}`).text("id")
+	for i := range 8 {
+		h.do("POST knowledge/"+kb+"/documents", object{"title": fmt.Sprint("d", i), "text": fmt.Sprintf("# Key %d\n\nHow a key %d is made, and what a key does.", i, i)})
+	}
+	h.do("POST knowledge/"+kb+"/documents", object{"title": "x", "text": "# Revoke\n\nIt holds after two seconds when you revoke a key."})
+	got := h.do("POST knowledge/"+kb+"/search", object{"query": "How do I revoke a key?", "language": "en"})
+	if !strings.Contains(got.text("results.0.text"), "two seconds") {
 		t.Errorf("%v", got)
 	}
 }
