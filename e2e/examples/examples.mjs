@@ -1,0 +1,222 @@
+// The examples as a visitor meets them, in Debian's Chromium. One example a run: node examples.mjs NAME. The environment
+// is demo.env's, with CHROMIUM, SCREENSHOTS (a folder) and PAGE, the address at which the example is served.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+
+const require = createRequire(new URL('../browser/', import.meta.url)); // what the tests of the pages have installed
+const { chromium } = require('playwright-core');
+const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+const { TOLLGATE_URL: origin, TOLLGATE_KEY: key, CHROMIUM: executablePath, SCREENSHOTS: folder, PAGE: page0 } = process.env;
+const desktop = { width: 1280, height: 800 }, phone = { width: 390, height: 844 };
+
+const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tollgate-examples-'));
+const browser = await chromium.launch({
+  executablePath,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--crash-dumps-dir=${profile}`],
+});
+
+// open shows the example to a visitor. What the browser complains of fails the run.
+const faults = [];
+async function open({ allow, ...visitor } = {}) {
+  const context = await browser.newContext({ viewport: desktop, locale: 'en-US', reducedMotion: 'reduce', ...visitor });
+  context.setDefaultTimeout(60_000); // other tests may have the processor
+  const page = await context.newPage();
+  page.on('pageerror', (e) => faults.push(e.message));
+  page.on('console', (m) => {
+    if (['error', 'warning'].includes(m.type()) && !(allow && allow.test(m.text()))) faults.push(m.text());
+  });
+  await page.goto(page0);
+  return page;
+}
+
+// inspect checks that everyone can use the page, and takes its picture.
+async function inspect(page, name) {
+  const { width } = page.viewportSize();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, `${name}: wider than the window`);
+  const violations = await page.evaluate(async (source) => {
+    (0, eval)(source);
+    const { violations } = await globalThis.axe.run();
+    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`);
+  }, axe);
+  assert.deepEqual(violations, [], name);
+  await page.screenshot({ path: path.join(folder, name + '.png'), fullPage: true });
+}
+
+// call is a request of the shop's or the desk's own server, with its key.
+async function call(method, at, body) {
+  const r = await fetch(origin + at, { method, headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) });
+  assert.ok(r.ok, `${method} ${at}: ${r.status} ${r.ok ? '' : await r.text()}`);
+  return r.json();
+}
+
+const says = (locator, text) => locator.filter({ hasText: text }).waitFor();
+
+const scenarios = {
+  async 'translate-react'() {
+    const page = await open({ allow: /status of (413|429)|net::ERR_FAILED/ });
+    const translate = async (text) => {
+      await page.getByLabel('文本').fill(text);
+      await page.getByRole('button', { name: '翻译' }).click();
+    };
+    const sent = page.waitForRequest('**/translate');
+    await translate('Good morning');
+    const request = await sent;
+    assert.deepEqual(request.postDataJSON(), { text: 'Good morning', sourceLanguage: 'en', targetLanguage: 'zh' });
+    assert.equal((await request.allHeaders()).authorization, undefined);
+    assert.notEqual(new URL(page0).origin, origin, 'no other origin: CORS is not tried');
+    await says(page.locator('output'), /早|上午/);
+    await inspect(page, 'translate-light-1280');
+
+    await page.getByLabel('原文语言').selectOption('zh');
+    await page.getByLabel('目标语言').selectOption('en');
+    await translate('你好');
+    await says(page.locator('output'), /hello/i);
+    assert.equal(await page.locator('output').getAttribute('lang'), 'en');
+    await page.setViewportSize(phone);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await inspect(page, 'translate-dark-390');
+
+    const alert = page.getByRole('alert');
+    await translate('x'.repeat(3 << 20));
+    await says(alert, /too (large|long)|at most/i);
+    await page.getByLabel('文本').fill('hello');
+    await page.route('**/translate', (route) => route.abort(), { times: 1 });
+    await translate('hello');
+    await says(alert, /fetch/i);
+    // The free tier has an end; what it says is shown.
+    for (let i = 0; ; i++) {
+      const answered = page.waitForResponse('**/translate');
+      await translate('hello');
+      const answer = await answered;
+      if (answer.status() === 429) {
+        const { error } = await answer.json();
+        assert.ok(error.length > 10 && Number(answer.headers()['retry-after']) > 0);
+        await says(alert, error);
+        break;
+      }
+      assert.ok(answer.ok() && i < 60, `${answer.status()}, ${i}`);
+      await says(page.locator('output'), /hello/i);
+    }
+    await inspect(page, 'translate-refused-dark-390');
+  },
+
+  async 'support-bot'() {
+    const page = await open();
+    await page.getByRole('button', { name: 'Open chat' }).click();
+    const chat = page.getByRole('dialog', { name: 'Help' });
+    const bot = chat.locator('.m.bot');
+    await says(bot, 'Hello! Ask me');
+    const ask = async (text) => {
+      await chat.getByLabel('Write a message').fill(text);
+      await chat.getByLabel('Write a message').press('Enter');
+      await says(chat.locator('.m.user'), text);
+    };
+    const streamed = page.waitForResponse((r) => r.url().endsWith('/messages'));
+    await ask('How do I revoke a key?');
+    assert.match((await streamed).headers()['content-type'], /^text\/event-stream/);
+    await says(bot, 'within two seconds');
+    await chat.getByText('Sources').last().click();
+    await says(chat.locator('details[open] li'), 'Keys › Revoke or replace a key');
+    await inspect(page, 'support-light-1280');
+    await chat.getByText('Sources').last().click();
+    await ask('如何撤销密钥？');
+    const zh = bot.filter({ hasText: '两秒内' });
+    await zh.waitFor();
+    assert.equal(await zh.locator('[lang]').getAttribute('lang'), 'zh');
+    await zh.getByText('Sources').click();
+    await says(zh.locator('li'), '吊销或更换密钥');
+    await page.setViewportSize(phone);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await inspect(page, 'support-dark-390');
+    // What was said is still there after a reload.
+    await page.reload();
+    await page.getByRole('button', { name: 'Open chat' }).click();
+    await says(chat.locator('.m.user'), '如何撤销密钥？');
+
+    await chat.getByRole('button', { name: 'Talk to a person' }).click();
+    await says(chat.locator('.m.event'), 'Alex has joined');
+    const { data } = await call('GET', '/v1/assist/desk/sessions?state=human');
+    const { id } = data[0];
+    const transcript = JSON.stringify(await call('GET', '/v1/assist/desk/sessions/' + id));
+    assert.ok(transcript.includes('How do I revoke a key?') && transcript.includes('如何撤销密钥？'));
+    await call('POST', `/v1/assist/desk/sessions/${id}/messages`, { text: '您好，我是 Alex。' });
+    await says(chat.locator('.m.agent'), '我是 Alex');
+    await ask('Thank you, that is all.');
+    await inspect(page, 'support-person-dark-390');
+    await chat.getByRole('button', { name: 'End conversation' }).click();
+    await chat.locator('.stars label').last().click();
+    assert.ok(await chat.getByLabel('5 of 5').isChecked());
+    await chat.getByRole('button', { name: 'Submit' }).click();
+    await says(chat.locator('.m.event'), 'Thank you for your rating');
+    assert.equal((await call('GET', '/v1/assist/desk/sessions/' + id)).rating, 5);
+    await inspect(page, 'support-rated-dark-390');
+  },
+
+  async recommend() {
+    const page = await open({ allow: /status of 403/ });
+    const list = (name) => page.locator(`[data-list="${name}"] button`);
+    const ids = (name) => list(name).evaluateAll((all) => all.map((b) => b.dataset.item));
+    await list('for-you').first().waitFor();
+    await list('trending').first().waitFor();
+    assert.equal((await ids('for-you')).length, 5);
+    assert.equal((await ids('trending')).length, 5);
+    await says(page.locator('#how'), /arm “(popular|hybrid)” of the experiment “front-page”/);
+    await inspect(page, 'recommend-light-1280');
+
+    // A visitor of each arm: a click changes the list at once.
+    const arms = new Set();
+    for (let i = 0; arms.size < 2; i++) {
+      assert.ok(i < 40, 'one arm has no visitor of 40');
+      const other = await open();
+      const get = (name) => other.locator(`[data-list="${name}"] button`);
+      await get('for-you').first().waitFor();
+      const arm = /arm “(\w+)”/.exec(await other.locator('#how').textContent())[1];
+      if (!arms.has(arm)) {
+        arms.add(arm);
+        const before = await get('for-you').evaluateAll((all) => all.map((b) => b.dataset.item));
+        const event = other.waitForRequest('**/events');
+        await get('for-you').first().click();
+        const [sent] = (await event).postDataJSON().events;
+        assert.equal(sent.item, before[0]);
+        assert.match(sent.request_id, /^rec_/);
+        await says(other.locator('#note'), /You chose .* after \d+ ms/);
+        await get('similar').first().waitFor();
+        const after = await get('for-you').evaluateAll((all) => all.map((b) => b.dataset.item));
+        assert.notDeepEqual(after, before);
+        assert.ok(!after.includes(before[0]), 'what was chosen is offered again');
+        if (arm === 'hybrid') {
+          assert.match(await get('for-you').first().textContent(), /you (viewed|have chosen|chose)/);
+          await other.setViewportSize(phone);
+          await other.emulateMedia({ colorScheme: 'dark' });
+          await inspect(other, 'recommend-chosen-dark-390');
+        }
+      }
+      await other.context().close();
+    }
+    const { results } = await call('GET', '/v1/recommend/spaces/shop/experiments/front-page');
+    assert.deepEqual(results.map((r) => [r.arm, r.clicked]), [['popular', 1], ['hybrid', 1]]);
+    assert.ok(results[1].click, 'no uplift');
+
+    await page.getByLabel('You are').selectOption('u1');
+    await page.locator('[data-list="for-you"] small', { hasText: /viewed|chosen/ }).first().waitFor();
+    // The key asks and tells; it does not manage.
+    const refused = await page.evaluate(async () => {
+      const { url, key, space } = document.querySelector('script[data-space]').dataset;
+      const r = await fetch(`${url}/v1/recommend/spaces/${space}/users/u1/export`, { headers: { Authorization: `Bearer ${key}` } });
+      return [r.status, (await r.json()).code];
+    });
+    assert.deepEqual(refused, [403, 'gateway.not_for_pages']);
+  },
+};
+
+try {
+  await scenarios[process.argv[2]]();
+  assert.deepEqual(faults, [], 'the browser complained');
+} finally {
+  await browser.close();
+  fs.rmSync(profile, { recursive: true, force: true });
+}
