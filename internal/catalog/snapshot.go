@@ -131,7 +131,7 @@ func (s *Store) Snapshot(tx *db.Tx, prev *Snapshot) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	versions, _, err := readVersions(tx, "WHERE share > 0")
+	versions, _, err := readVersions(tx, "WHERE part <> 'retired'") // those without a share, too: a plan may pin them
 	if err != nil {
 		return nil, err
 	}

@@ -210,7 +210,7 @@ func TestPlanPinsTheLargerUpstream(t *testing.T) {
 		if p, err = x.Catalog.CreateVersionTx(tx, demoActor, p.ID, p.Revision, catalog.VersionInput{Name: "v2", Targets: []catalog.TargetInput{{Upstream: up.ID, UpstreamModel: "fake"}}}); err != nil {
 			return err
 		}
-		_, err = x.Catalog.SetReleaseTx(tx, demoActor, p.ID, p.Revision, []catalog.ReleaseInput{{Version: "v1", Release: catalog.Stable, Share: 50}, {Version: "v2", Release: catalog.Canary, Share: 50}})
+		_, err = x.Catalog.SetReleaseTx(tx, demoActor, p.ID, p.Revision, []catalog.ReleaseInput{{Version: "v1", Release: catalog.Stable, Share: 100}})
 		return err
 	})
 	if err != nil {

@@ -163,6 +163,7 @@ func (w *work) prepare(ctx context.Context) error {
 	w.t.Source = j.source
 	if j.source == auto {
 		w.t.Source, w.t.Confidence = w.e.identify(w.sample())
+		w.reconsider()
 		w.t.Detected = true
 		if w.t.Source == "" {
 			w.t.Source = unknown
@@ -214,6 +215,21 @@ func (w *work) prepare(ctx context.Context) error {
 	return nil
 }
 
+// unsure is a confidence below which a language that was identified is no better than a likely one: a greeting of two
+// words could be of several.
+const unsure = 0.75
+
+// reconsider takes a likely source for an unsure one from which there is no way, or of which next to nothing is known.
+func (w *work) reconsider() {
+	if w.t.Confidence >= unsure || w.t.Confidence >= 0.5 && w.e.routes.find(w.t.Source, w.j.target, w.j.engine) != nil {
+		return
+	}
+	likely, sure := guess(w.sample())
+	if likely != "" && likely != w.t.Source && (likely == w.j.target || w.e.routes.find(likely, w.j.target, w.j.engine) != nil) {
+		w.t.Source, w.t.Confidence = likely, sure
+	}
+}
+
 // sample is text to identify the language by.
 func (w *work) sample() string {
 	var b strings.Builder
@@ -245,6 +261,11 @@ func (e *Engine) noRoute(from, to, named string) error {
 	}
 	if pkg := knownPair(from, to); pkg != "" && named != e.dict.name() && len(e.apt.pairs()) == 0 {
 		return engine.Missing("Apertium with the package " + pkg)
+	}
+	for field, lang := range map[string]string{"source": from, "target": to} {
+		if base, _, _ := strings.Cut(lang, "-"); names[lang] == "" && names[base] == "" {
+			return engine.Invalid(field, "is not a language that is known here; GET /v1/translate/languages lists them")
+		}
 	}
 	return engine.NeedsUpstream("translation from " + languageName(from) + " to " + languageName(to))
 }
