@@ -1,6 +1,7 @@
-// Package sdk proves that the official OpenAI SDKs work against a running Tollgate with nothing but base URL and
-// key changed: answers, streams, tools, embeddings, and errors as the SDK's own classes. The real binary runs the
-// demo in front of a fake upstream; go_test.go holds the tests of the SDK for Go, node/ those of the SDK for Node.
+// Package sdk proves that the official clients of OpenAI and DeepL work against a running Tollgate with nothing but
+// address and key changed: answers, streams, tools, embeddings, speech, translation, and errors as the client's own
+// classes. The real binary runs the demo, in front of a fake upstream or with its own engines; go_test.go holds the
+// tests of OpenAI's SDK for Go, node/ those of the clients for Node.
 package sdk
 
 import (
@@ -41,11 +42,11 @@ func TestOfficialSDKs(t *testing.T) {
 	}
 }
 
-// TestBuiltInModel calls the model that a demo without an upstream has.
-func TestBuiltInModel(t *testing.T) {
+// TestBuiltIn calls the model and the engines that a demo without an upstream has.
+func TestBuiltIn(t *testing.T) {
 	w := &world{Demo: demo.Start(t)}
 	t.Run("Go", func(t *testing.T) { goBuiltIn(t, newGoClient(t, w, w.Env["TOLLGATE_KEY"])) })
-	t.Run("Node", func(t *testing.T) { w.testNode(t, "sandbox") })
+	t.Run("Node", func(t *testing.T) { w.testNode(t, "sandbox", "families", "deepl") })
 }
 
 // keys makes the keys that the tests need beside the demo's, and adds them to Env.
@@ -153,8 +154,10 @@ func missing(dir string) string {
 	if _, err := exec.LookPath("node"); err != nil {
 		return "node is not installed: scripts/node install"
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openai")); err != nil {
-		return "the packages of e2e/sdk/node are not installed: scripts/node install"
+	for _, name := range []string{"openai", "deepl-node"} {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", name)); err != nil {
+			return "the packages of e2e/sdk/node are not installed: scripts/node install"
+		}
 	}
 	return ""
 }
@@ -168,7 +171,11 @@ func report(t *testing.T, tap []byte) (n int) {
 			return
 		}
 		n++
+		name, reason, skipped := strings.Cut(name, " # SKIP")
 		t.Run(name, func(t *testing.T) {
+			if skipped {
+				t.Skip(reason)
+			}
 			if result != "ok" {
 				t.Error(text.String())
 			}
