@@ -39,7 +39,7 @@ func (n *node) start() {
 	}
 	defer out.Close()
 	n.cmd = exec.Command(n.args[0], n.args[1:]...)
-	n.cmd.Env = append(os.Environ(), n.env...)
+	n.cmd.Env = append(append(os.Environ(), "TOLLGATE_ENGINES=none"), n.env...)
 	n.cmd.Stdout, n.cmd.Stderr = out, out
 	// A test that dies takes its processes along.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -49,7 +49,7 @@ func start(t *testing.T, change func(*Config), seed func(*demo) error) *testApp 
 	fake := &fakeupstream.Server{}
 	up := httptest.NewServer(fake)
 	t.Cleanup(up.Close)
-	c := &Config{Data: t.TempDir(), UpstreamAllow: []string{"loopback"}, Log: Log{Level: "error"}}
+	c := &Config{Data: t.TempDir(), UpstreamAllow: []string{"loopback"}, Log: Log{Level: "error"}, Engines: "none"}
 	if change != nil {
 		change(c)
 	}
