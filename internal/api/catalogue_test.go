@@ -28,8 +28,8 @@ func TestUpstreams(t *testing.T) {
 		} {
 			b.call(b.provider, "POST", path, body).want(422, code)
 		}
-		b.call(b.provider, "POST", path, `{"name":"two","url":"builtin://sandbox"}`).want(403, "api.builtin")
-		b.call(b.provider, "PATCH", path+"/one", `{"url":" builtin://sandbox"}`, "If-Match: *").want(403, "api.builtin")
+		b.call(b.provider, "POST", path, `{"name":"two","url":"builtin://translate"}`).want(403, "api.builtin")
+		b.call(b.provider, "PATCH", path+"/one", `{"url":" builtin://text"}`, "If-Match: *").want(403, "api.builtin")
 		b.call(b.operator, "POST", path, `{"name":"two","url":"builtin://sandbox","dialect":"openai"}`).want(422, "catalog.upstream_invalid")
 		b.call(b.provider, "POST", path, `{"name":"one","url":"http://x/"}`).want(409, "catalog.taken")
 		b.call(b.consumer, "POST", "/organisations/demo/upstreams", `{"name":"one","url":"http://x/"}`).want(403, "auth.forbidden") // no provider
