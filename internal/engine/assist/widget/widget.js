@@ -428,7 +428,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       if (m.citations?.length) {
         const list = el('ol');
         for (const c of m.citations) {
-          const name = [c.title, c.heading].filter(Boolean).join(' — ');
+          const name = c.heading?.startsWith(c.title) ? c.heading : [c.title, c.heading].filter(Boolean).join(' — ');
           const link = /^https?:\/\//.test(c.source || '') ? el('a', { href: c.source, textContent: name, target: '_blank', rel: 'noopener noreferrer' }) : name;
           list.append(el('li', {}, link));
         }
