@@ -45,6 +45,7 @@ func TestOfficialSDKs(t *testing.T) {
 // TestBuiltIn calls the model and the engines that a demo without an upstream has.
 func TestBuiltIn(t *testing.T) {
 	w := &world{Demo: demo.Start(t)}
+	w.keys(t)
 	t.Run("Go", func(t *testing.T) { goBuiltIn(t, newGoClient(t, w, w.Env["TOLLGATE_KEY"])) })
 	t.Run("Node", func(t *testing.T) { w.testNode(t, "sandbox", "families", "deepl") })
 }

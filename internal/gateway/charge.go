@@ -246,9 +246,9 @@ func (c *Call) headers(contentType string) {
 // first, at no charge. It returns err.
 func (c *Call) fail(err error) error {
 	e := problem.As(err)
-	c.ev.Err, c.ev.Outcome, c.ev.Status = err, telemetry.OutcomeOf(err), e.Kind.Status()
+	c.ev.Err, c.ev.Outcome, c.ev.Status = err, telemetry.OutcomeOf(err), c.status(e)
 	if c.opened {
-		c.rec.Status = uint16(e.Kind.Status())
+		c.rec.Status = uint16(c.status(e))
 		outcome := spool.Failed
 		if e.Kind == problem.ClientGone {
 			outcome = spool.ClientGone
@@ -279,7 +279,7 @@ func (c *Call) render(e *problem.Error) {
 	}
 	c.out = c.appendError(c.out[:0], e)
 	c.started = true
-	c.Out.Start(e.Kind.Status(), int64(len(c.out)))
+	c.Out.Start(c.status(e), int64(len(c.out)))
 	if c.Out.Write(c.out) == nil {
 		c.ev.BytesOut += int64(len(c.out))
 	}

@@ -40,6 +40,19 @@ func (c *Call) appendError(dst []byte, e *problem.Error) []byte {
 	return append(dst, body...)
 }
 
+// status is an error's status. DeepL's clients know a bad key by 403, and the end of what may be used by 456.
+func (c *Call) status(e *problem.Error) int {
+	if c.Route != nil && c.Route.Style == engine.DeepLike {
+		switch e.Kind {
+		case problem.Unauthenticated:
+			return 403
+		case problem.Funds:
+			return 456
+		}
+	}
+	return e.Kind.Status()
+}
+
 // titles are the words of the statuses that errors have.
 var titles = map[int]string{400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 410: "Gone",
 	412: "Precondition Failed", 413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content", 428: "Precondition Required",

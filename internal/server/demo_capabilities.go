@@ -58,7 +58,7 @@ func shelf() []sold {
 			Description: catalog.Text{En: "Speech to text, text to speech and voice activity in the OpenAI shape, and live recognition over WebSocket. Recognition offline is of demo grade.",
 				Zh: "OpenAI 格式的语音识别、语音合成与语音活动检测，并支持 WebSocket 实时识别。离线识别仅为演示级。"}},
 			upstream: "speech", card: usd + unit("audio_seconds", "0.006", 60) + unit("characters", "15", 1_000_000),
-			try: `$TOLLGATE_URL/v1/audio/speech -d '{"model":"speech","voice":"alloy","input":"Every call is settled to the last unit."}' -o speech.wav`},
+			try: `$TOLLGATE_URL/v1/audio/speech -d '{"model":"speech","voice":"alloy","response_format":"wav","input":"Every call is settled to the last unit."}' -o speech.wav`},
 		{product: catalog.ProductInput{Name: "vision", Capabilities: caps(catalog.Vision), Input: mods("image"), Output: mods("text", "image"),
 			Title: catalog.Text{En: "Vision", Zh: "图像"},
 			Description: catalog.Text{En: "Enlarge, denoise and restore images; with the neural engines installed also objects, faces, text in images, and moderation.",

@@ -123,3 +123,13 @@ test('what cannot be done is a DeepLError with a text', async () => {
   assert.equal(e.constructor, deepl.DeepLError);
   assert.match(e.message, /^Bad request, message: .*ja/);
 });
+
+test('a bad key, and nothing left to spend', async () => {
+  const refused = async (authKey, Class) => {
+    const e = await failure(new deepl.DeepLClient(authKey, { serverUrl }).translateText(english, 'en', 'zh'));
+    assert.equal(e.constructor, Class, String(e));
+  };
+  await refused('sk-wrong', deepl.AuthorizationError);
+  await refused('sk-tg-inf-' + '0'.repeat(49), deepl.AuthorizationError);
+  await refused(process.env.KEY_SMALL_BUDGET, deepl.QuotaExceededError);
+});
