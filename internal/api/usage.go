@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -35,17 +33,10 @@ func showUnits(list ...meter.Units) []unitsView {
 	var out []unitsView
 	for _, u := range list {
 		if u.Meter != "" {
-			out = append(out, unitsView{u.Meter, thousandths(u.Thousandths)})
+			out = append(out, unitsView{u.Meter, meter.Quantity(u.Thousandths)})
 		}
 	}
 	return out
-}
-
-func thousandths(n int64) string {
-	if n%1000 == 0 {
-		return strconv.FormatInt(n/1000, 10)
-	}
-	return strings.TrimRight(fmt.Sprintf("%d.%03d", n/1000, n%1000), "0")
 }
 
 type sumView struct {

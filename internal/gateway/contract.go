@@ -1,23 +1,19 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/catalog"
-	"github.com/tollgate-io/tollgate/internal/db"
-	"github.com/tollgate-io/tollgate/internal/egress"
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/llm"
 	"github.com/tollgate-io/tollgate/internal/llm/openai"
 	"github.com/tollgate-io/tollgate/internal/llm/scan"
+	"github.com/tollgate-io/tollgate/internal/meter"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/rating"
 	"github.com/tollgate-io/tollgate/internal/route"
@@ -213,7 +209,7 @@ func (c *Call) answerRoute(status int, kind string, heads [][2]string, body []by
 			return route.Gone, &finalError{err}
 		}
 		c.Out.SetHeader("X-Tollgate-Cost", c.costHeader())
-		c.Out.SetHeader("X-Tollgate-Units", quantity(c.units)+" "+c.rec.Meter)
+		c.Out.SetHeader("X-Tollgate-Units", meter.Quantity(c.units)+" "+c.rec.Meter)
 	}
 	c.ev.Outcome = telemetry.OK
 	c.headers(safeType(kind))
@@ -359,252 +355,4 @@ func (c *Call) used(q engine.Quantity) {
 		charge, _, _ := c.rate(&llm.Usage{})
 		c.g.o.Spool.Progress(&c.rec, &spool.Progress{Charge: charge, Units: c.units, BytesOut: c.ev.BytesOut})
 	}
-}
-
-// nested makes calls in the name of the call that an engine answers.
-type nested struct{ c *Call }
-
-// Call implements engine.Caller. The call is one of its own: it has its own hold, event and charge.
-func (n *nested) Call(ctx context.Context, name string, body []byte, piece func([]byte) error) ([]byte, error) {
-	g, by := n.c.g, n.c
-	c := g.Call()
-	defer c.Free()
-	out := &captured{piece: piece}
-	cancel := new(egress.Cancel)
-	stop := context.AfterFunc(ctx, cancel.Cancel)
-	defer stop()
-	c.Method, c.Path, c.RemoteIP, c.Language, c.Out, c.Cancel = "POST", "/v1/"+name, by.RemoteIP, by.Language, out, cancel
-	c.Body = append(c.Body[:0], body...)
-	c.nested, c.under, c.who = true, by.offer.Subscription, by.who
-	now := time.Now()
-	c.id = db.NewUUID(now)
-	c.ids = c.id.ID("evt")
-	c.ev.Time, c.ev.ID, c.ev.Method, c.ev.Path, c.ev.Dialect, c.ev.RemoteIP = now, c.ids, c.Method, c.Path, telemetry.OpenAI, by.RemoteIP
-	c.ev.Org, c.ev.Key = by.who.OrgID, by.who.KeyID
-	c.span = g.o.Tracer.Start(&c.ev, by.ev.Trace)
-	switch name {
-	case "chat.completions":
-		c.Path = "/v1/chat/completions"
-		c.Chat()
-	case "embeddings":
-		c.Embeddings()
-	default:
-		if c.Route = g.routeNamed(name); c.Route == nil {
-			return nil, problem.New(problem.NotFound, "gateway.path_unknown", "there is no %s %s; see the manual for the paths of this API", c.Method, name)
-		}
-		c.Path = c.Route.Pattern
-		c.Contract(&engine.Request{Type: "application/json", Query: url.Values{}, Header: func(string) string { return "" }})
-	}
-	err := c.ev.Err
-	c.End()
-	switch {
-	case out.err != nil:
-		return nil, out.err
-	case err != nil:
-		return nil, problem.As(err)
-	case out.status >= 400:
-		return nil, problem.New(problem.Upstream, "gateway.nested", "the model that answers here refused with status %d", out.status)
-	}
-	return out.body, nil
-}
-
-func (g *Gateway) routeNamed(name string) *engine.Route {
-	for i := range g.o.Routes {
-		if g.o.Routes[i].Name == name {
-			return &g.o.Routes[i]
-		}
-	}
-	return nil
-}
-
-// captured is the Writer of a nested call.
-type captured struct {
-	status int
-	body   []byte
-	piece  func([]byte) error
-	err    error
-}
-
-func (w *captured) SetHeader(name, value string)   {}
-func (w *captured) Start(status int, length int64) { w.status = status }
-func (w *captured) Flush() error                   { return w.err }
-func (w *captured) Abort()                         { w.err = cmp.Or(w.err, error(errBroken)) }
-
-func (w *captured) Write(b []byte) error {
-	if w.err == nil && w.piece != nil && w.status < 300 {
-		w.err = w.piece(b)
-		return w.err
-	}
-	w.body = append(w.body, b...)
-	return w.err
-}
-
-// Socket is an upgraded connection, by the front.
-type Socket interface {
-	Read(ctx context.Context) (text bool, message []byte, err error) // io.EOF: the client has closed
-	Write(ctx context.Context, text bool, message []byte) error
-	Close(code int, reason string) error
-}
-
-// Session serves a route that is a WebSocket session. upgrade is called once the call is admitted and its hold stands.
-func (c *Call) Session(in *engine.Request, upgrade func() (Socket, error)) {
-	defer c.finish()
-	err := c.prepareRoute(in)
-	if err == nil {
-		err = c.session(upgrade)
-	}
-	if err != nil {
-		_ = c.fail(err)
-	}
-}
-
-var errNoSession = problem.New(problem.Unavailable, "gateway.no_session", "no engine of this product holds live sessions; choose another model")
-
-func (c *Call) session(upgrade func() (Socket, error)) error {
-	table := c.table()
-	c.tried.Begin(route.Hash(c.id), route.Hash(c.id))
-	for {
-		t, ok := table.Pick(&c.tried, time.Now())
-		if !ok {
-			return errNoSession
-		}
-		x := t.Data.(*target)
-		talker, ok := x.up.engine.(engine.Talker)
-		if !ok {
-			c.tried.Report(route.Gone, 0, 0, time.Now())
-			continue
-		}
-		c.ev.Upstream, c.ev.Target, c.ev.Attempts = x.up.Name, x.ID, 1
-		c.rec.Upstream, c.rec.Version, c.rec.Attempts = x.up.UUID, x.version.UUID, 1
-		err := c.talk(talker, x, upgrade)
-		c.tried.Report(route.Success, time.Since(c.ev.Time), 0, time.Now())
-		return err
-	}
-}
-
-func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) error {
-	s, err := upgrade()
-	if err != nil {
-		c.started = true // the upgrade has answered
-		c.ev.Status, c.ev.Outcome = 400, telemetry.Refused
-		c.rec.Status = 400
-		return c.conclude(spool.Failed)
-	}
-	conn := &session{c: c, s: s, in: make(chan received), over: make(chan struct{})}
-	conn.wg.Go(conn.pump)
-	defer func() {
-		p := recover()
-		if p != nil { // nobody else closes a connection that was taken over
-			_ = s.Close(1011, "internal error, call "+c.ids)
-		}
-		conn.wg.Wait() // the connection is closed
-		if p != nil {
-			panic(p)
-		}
-	}()
-	defer close(conn.over)
-	c.started = true
-	c.units = 0
-	c.ev.Status, c.rec.Status = 101, 101
-	c.ev.TTFB = time.Since(c.ev.Time)
-	ctx, stop := c.Cancel.Context(context.Background())
-	defer stop()
-	in := *c.in
-	in.Model = x.UpstreamModel
-	err = e.Talk(ctx, &in, conn)
-	outcome, code, reason := spool.Completed, 1000, ""
-	switch {
-	case err == nil || errors.Is(err, io.EOF):
-		err = nil
-		c.ev.Outcome = telemetry.OK
-	case c.Cancel.Cancelled() && c.g.breaking.Load():
-		outcome, code, reason = spool.Interrupted, 1012, errDraining.Text(c.Language)
-		err = errDraining.Because(err)
-	case c.Cancel.Cancelled() || problem.Is(err, problem.ClientGone):
-		outcome = spool.ClientGone
-		err = errClientGone.Because(err)
-	case problem.Is(err, problem.Funds):
-		outcome, code, reason = spool.Cut, 1008, problem.As(err).Text(c.Language)
-	case problem.As(err).Kind == problem.Internal:
-		outcome, code, reason = spool.UpstreamLost, 1011, "internal error, call "+c.ids
-	default:
-		code, reason = 1008, problem.As(err).Text(c.Language)
-	}
-	if err != nil {
-		c.ev.Err, c.ev.Outcome = err, telemetry.OutcomeOf(err)
-	}
-	if err != nil && c.units == 0 && outcome != spool.ClientGone {
-		outcome = spool.Failed // not begun: an engine that is not installed, a parameter that is wrong
-	}
-	if c.opened {
-		c.price()
-		if err := c.conclude(outcome); err != nil {
-			code, reason = 1011, problem.As(err).Text(c.Language)
-		}
-	}
-	if len(reason) > 120 {
-		reason = strings.ToValidUTF8(reason[:120], "")
-	}
-	_ = s.Close(code, reason) // the client may have left: the call is closed all the same
-	return nil
-}
-
-// session is an engine's side of a socket. What comes is read by a goroutine of its own, as a read that is given up takes
-// the connection with it: its client could not be told why the session ends.
-type session struct {
-	c    *Call
-	s    Socket
-	in   chan received
-	over chan struct{} // closed when the engine has returned
-	wg   sync.WaitGroup
-}
-
-// received is a message, or the end.
-type received struct {
-	text    bool
-	message []byte
-	err     error
-}
-
-// pump reads until the connection ends.
-func (s *session) pump() {
-	for {
-		var m received
-		m.text, m.message, m.err = s.s.Read(context.Background())
-		select {
-		case s.in <- m:
-		case <-s.over:
-		}
-		if m.err != nil {
-			close(s.in)
-			return
-		}
-	}
-}
-
-func (s *session) Read(ctx context.Context) (bool, []byte, error) {
-	select {
-	case m, ok := <-s.in:
-		if !ok {
-			return false, nil, io.EOF
-		}
-		return m.text, m.message, m.err
-	case <-ctx.Done():
-		return false, nil, ctx.Err()
-	}
-}
-
-func (s *session) Write(ctx context.Context, text bool, message []byte) error {
-	return s.s.Write(ctx, text, message)
-}
-
-var errSessionCut = problem.New(problem.Funds, "gateway.session_cut", "the session has used up what was reserved for it; open another")
-
-func (s *session) Used(q engine.Quantity) error {
-	c := s.c
-	c.used(min(q, engine.Quantity(c.most)))
-	if int64(q) >= c.most && c.opened {
-		return errSessionCut
-	}
-	return nil
 }

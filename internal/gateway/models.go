@@ -151,7 +151,7 @@ func Generation(e *meter.Event) *GenerationView {
 		}
 	}
 	if e.Meter != "" {
-		v.Units = &UnitsView{e.Meter, quantity(e.Units)}
+		v.Units = &UnitsView{e.Meter, meter.Quantity(e.Units)}
 	}
 	v.Digests.Request, v.Digests.Response = hexOf(e.RequestDigest), hexOf(e.ResponseDigest)
 	return v
