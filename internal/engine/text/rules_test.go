@@ -85,6 +85,31 @@ func TestSegmenter(t *testing.T) {
 	}
 }
 
+// TestWordTable looks words of the dictionary up as the segmenter does, a character more each time.
+func TestWordTable(t *testing.T) {
+	t.Parallel()
+	var table wordTable
+	if err := table.read(chineseWords); err != nil {
+		t.Fatal(err)
+	}
+	n := len(table.logp)
+	if n < 300_000 || len(table.tags) > 255 || table.rare >= slices.Min(table.logp) {
+		t.Fatalf("%d words, %d tags, rare %f", n, len(table.tags), table.rare)
+	}
+	for i := 0; i < n; i += 97 {
+		w, like, hit := table.word(i), stretch{0, n}, -1
+		for j, r := range w {
+			like, hit = table.narrow(like, w[:j+utf8.RuneLen(r)])
+		}
+		if hit != i || like.from != i {
+			t.Errorf("%s is %d, not %d", w, i, hit)
+		}
+	}
+	if like, hit := table.narrow(stretch{0, n}, "不是一个词"); hit >= 0 || like.from != like.to {
+		t.Errorf("%v %d", like, hit)
+	}
+}
+
 // TestLaws hold for any text: parts lie within it and in order, scores within their bounds, and nothing panics.
 func TestLaws(t *testing.T) {
 	t.Parallel()

@@ -1,29 +1,32 @@
 package text
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	_ "embed"
 	"math"
+	"slices"
+	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/go-ego/gse"
 )
 
+// chineseWords is gse's simplified dictionary (Apache-2.0, docs/engines.md) as chinese/make.go packs it.
+//
+//go:embed chinese/words.gz
+var chineseWords []byte
+
 // Segmenter splits Chinese into words by gse's dictionary of 350,000 words (simplified script): the likeliest way by word
-// frequency. The dictionary is read at first use, which takes some two seconds, and is kept as a compact table of
-// about 20 MB, where gse itself would hold 135 MB; share one Segmenter. Safe for concurrent use.
+// frequency. The dictionary is unpacked at first use, which takes a fifth of a second, and is 7 MB in memory; share one.
+// Safe for concurrent use.
 type Segmenter struct {
 	once  sync.Once
-	words map[string]wordInfo
-	most  int // characters of the longest word
-	rare  float32
+	words wordTable
 	err   error
-}
-
-type wordInfo struct {
-	logp float32
-	pos  [2]byte // part of speech: "n", "nr", "v" …
 }
 
 // Word is a piece of a text.
@@ -37,40 +40,76 @@ type Word struct {
 // NewSegmenter returns a Segmenter that has read nothing yet.
 func NewSegmenter() *Segmenter { return &Segmenter{} }
 
-const longestWord = 8 // characters; longer entries are sentences and titles
-
 func (g *Segmenter) load() error {
-	g.once.Do(func() {
-		var s gse.Segmenter
-		s.SkipLog = true
-		if g.err = s.LoadDictEmbed("zh_s"); g.err != nil {
-			return
-		}
-		g.words = make(map[string]wordInfo, len(s.Dict.Tokens))
-		total := 0.0
-		var all strings.Builder // one allocation for all keys
-		for i := range s.Dict.Tokens {
-			total += s.Dict.Tokens[i].Freq()
-			all.WriteString(s.Dict.Tokens[i].Text())
-		}
-		keys := all.String()
-		for i := range s.Dict.Tokens {
-			t := &s.Dict.Tokens[i]
-			n := len(t.Text())
-			w := keys[:n]
-			keys = keys[n:]
-			size := utf8.RuneCountInString(w)
-			if size > longestWord || size == 0 {
-				continue
-			}
-			info := wordInfo{logp: float32(math.Log(max(t.Freq(), 1) / total))}
-			copy(info.pos[:], t.Pos())
-			g.words[w] = info
-			g.most = max(g.most, size)
-		}
-		g.rare = float32(math.Log(0.5 / total))
-	})
+	g.once.Do(func() { g.err = g.words.read(chineseWords) })
 	return g.err
+}
+
+// wordTable is a dictionary: its words in the order of their bytes.
+type wordTable struct {
+	text string   // of all words, one behind the other
+	at   []uint32 // where each begins, and the end
+	logp []float32
+	pos  []uint8  // index of tags
+	tags []string // parts of speech: "n", "nr", "v" …
+	rare float32  // of what is not in the dictionary
+}
+
+func (t *wordTable) read(packed []byte) error {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	total, tag := 0.0, map[string]uint8{}
+	lines := bufio.NewScanner(z)
+	for lines.Scan() {
+		w, rest, ok := strings.Cut(lines.Text(), "\t")
+		if !ok {
+			if total, err = strconv.ParseFloat(w, 64); err != nil {
+				return err
+			}
+			continue
+		}
+		n, pos, _ := strings.Cut(rest, "\t")
+		freq, err := strconv.ParseFloat(n, 64)
+		if err != nil {
+			return err
+		}
+		i, ok := tag[pos]
+		if !ok {
+			i = uint8(len(t.tags)) // there are some fifty
+			tag[pos] = i
+			t.tags = append(t.tags, strings.Clone(pos))
+		}
+		t.at = append(t.at, uint32(text.Len()))
+		text.WriteString(w)
+		t.logp = append(t.logp, float32(math.Log(freq/total)))
+		t.pos = append(t.pos, i)
+	}
+	t.at = slices.Clip(append(t.at, uint32(text.Len())))
+	t.text, t.logp, t.pos = strings.Clone(text.String()), slices.Clip(t.logp), slices.Clip(t.pos)
+	t.rare = float32(math.Log(0.5 / total))
+	return lines.Err()
+}
+
+func (t *wordTable) word(i int) string { return t.text[t.at[i]:t.at[i+1]] }
+
+// stretch is a range of words that begin alike.
+type stretch struct{ from, to int }
+
+// narrow keeps of the stretch the words that begin with prefix, and tells which of them is prefix itself, -1 for none.
+func (t *wordTable) narrow(s stretch, prefix string) (stretch, int) {
+	n := len(prefix)
+	s.from += sort.Search(s.to-s.from, func(i int) bool { return t.word(s.from+i) >= prefix })
+	s.to = s.from + sort.Search(s.to-s.from, func(i int) bool {
+		w := t.word(s.from + i)
+		return w[:min(n, len(w))] > prefix
+	})
+	if s.from < s.to && t.word(s.from) == prefix { // a prefix is before what it begins
+		return s, s.from
+	}
+	return s, -1
 }
 
 // Words splits s: Chinese by the dictionary, everything else at spaces and punctuation. A run of characters that it does
@@ -143,19 +182,23 @@ func (g *Segmenter) chinese(out []Word, s string, from, to int) []Word {
 			at = append(at, to)
 		}
 		n := len(at) - 1
-		best, size := make([]float32, n+1), make([]int, n+1)
+		best, size, entry := make([]float32, n+1), make([]int, n+1), make([]int, n+1)
 		for i := n - 1; i >= 0; i-- {
-			best[i], size[i] = best[i+1]+g.rare, 1
-			for k := 1; known && k <= g.most && i+k <= n; k++ {
-				if w, ok := g.words[s[at[i]:at[i+k]]]; ok && (best[i+k]+w.logp > best[i] || k == 1) {
-					best[i], size[i] = best[i+k]+w.logp, k
+			best[i], size[i], entry[i] = best[i+1]+g.words.rare, 1, -1
+			like, hit := stretch{0, len(g.words.logp)}, -1
+			for k := 1; known && i+k <= n; k++ {
+				if like, hit = g.words.narrow(like, s[at[i]:at[i+k]]); like.from == like.to {
+					break
+				}
+				if hit >= 0 && (best[i+k]+g.words.logp[hit] > best[i] || k == 1) {
+					best[i], size[i], entry[i] = best[i+k]+g.words.logp[hit], k, hit
 				}
 			}
 		}
 		for i := 0; i < n; i += size[i] {
-			w := Word{Text: s[at[i]:at[i+size[i]]], Start: at[i], End: at[i+size[i]], LogP: float64(g.rare)}
-			if info, ok := g.words[w.Text]; ok && known {
-				w.POS, w.LogP = strings.TrimRight(string(info.pos[:]), "\x00"), float64(info.logp)
+			w := Word{Text: s[at[i]:at[i+size[i]]], Start: at[i], End: at[i+size[i]], LogP: float64(g.words.rare)}
+			if e := entry[i]; e >= 0 {
+				w.POS, w.LogP = g.words.tags[g.words.pos[e]], float64(g.words.logp[e])
 			}
 			out = append(out, w)
 		}
