@@ -35,7 +35,7 @@ var rooms = parseTable(`
 problem          foundation
 clock            foundation
 money            foundation
-secret           foundation
+secret           foundation  db
 telemetry        foundation
 db               foundation
 kv               foundation

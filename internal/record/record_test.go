@@ -401,7 +401,7 @@ func TestReseal(t *testing.T) {
 	each(t, func(w *world) {
 		w.set(true, 7)
 		r := w.recorder(RecorderOptions{})
-		ids := make([]string, resealRows+3)
+		ids := make([]string, 23) // more than one transaction seals anew
 		for i := range ids {
 			ids[i] = w.event()
 			r.Record(ids[i], "org_a", []byte(ids[i]), []byte("answer"))

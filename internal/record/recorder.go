@@ -11,6 +11,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/secret"
 )
 
 // RecorderOptions configure a Recorder. The zero value of a field means its default.
@@ -272,11 +273,11 @@ func (r *Recorder) write(ctx context.Context, batch []item) error {
 		}
 	}
 	slices.Sort(orgs)
-	key := r.store.sealer.KeyIDs()[0]
 	rows := make([][]any, len(batch))
 	for i := range batch {
 		it := &batch[i]
-		rows[i] = []any{it.event, it.org, it.at, key, r.store.sealer.SealBytes(it.request, sealContext(it.event, "request")), db.Bool(it.requestCut),
+		request := r.store.sealer.SealBytes(it.request, sealContext(it.event, "request"))
+		rows[i] = []any{it.event, it.org, it.at, secret.KeyID(request), request, db.Bool(it.requestCut),
 			r.store.sealer.SealBytes(it.answer, sealContext(it.event, "answer")), db.Bool(it.answerCut)}
 	}
 	return r.store.db.Update(ctx, func(tx *db.Tx) error {

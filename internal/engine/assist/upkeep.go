@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
-	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/secret/sealed"
 )
 
 const (
@@ -85,115 +85,23 @@ func (e *Engine) Sweep(ctx context.Context) (more bool, err error) {
 	return len(list) == sweepRows, err
 }
 
-// sealedTables are where sealed values are, with the columns and the places they are sealed for.
-var sealedTables = []string{"assist_document", "assist_session", "assist_message"}
+// sealedTables are where sealed values are, and what they are sealed for.
+func sealedTables() []sealed.Table {
+	return []sealed.Table{
+		{Name: "assist_document", ID: "id", Values: []string{"head", "content", "search"}, Context: func(id string, _ int64, column string) string {
+			return map[string]func(string) string{"head": headPlace, "content": contentPlace, "search": searchPlace}[column](id)
+		}},
+		{Name: "assist_session", ID: "id", Values: []string{"memory"}, Set: "version = version + 1", Context: func(id string, _ int64, _ string) string { return memoryPlace(id) }},
+		{Name: "assist_message", ID: "session", N: "seq", Values: []string{"body"}, Context: func(session string, seq int64, _ string) string { return bodyPlace(session, seq) }},
+	}
+}
 
 // SealedTx counts sealed rows by the id of the key that sealed them.
 func (e *Engine) SealedTx(tx *db.Tx) (map[string]int64, error) {
-	out := map[string]int64{}
-	for _, table := range sealedTables {
-		err := each(tx, func(rows *db.Rows) error {
-			var key string
-			var n int64
-			err := rows.Scan(&key, &n)
-			out[key] += n
-			return err
-		}, `SELECT sealed_by, COUNT(*) FROM `+table+` WHERE sealed_by <> '' GROUP BY sealed_by`)
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return sealed.CountTx(tx, sealedTables()...)
 }
 
 // Reseal seals anew what an older key of the ring sealed, and returns how many rows that were.
 func (e *Engine) Reseal(ctx context.Context) (total int, err error) {
-	ids := e.o.Sealer.KeyIDs()
-	for _, step := range []func(tx *db.Tx, key string, old []string) (int, error){e.resealDocuments, e.resealSessions, e.resealMessages} {
-		for n := resealRows; n == resealRows; total += n {
-			err := e.o.DB.Update(ctx, func(tx *db.Tx) error { n, err = step(tx, ids[0], ids[1:]); return err })
-			if err != nil {
-				return total, err
-			}
-		}
-	}
-	return total, nil
-}
-
-const resealRows = 20
-
-type sealedRow struct {
-	id  string
-	seq int64
-	b   [3][]byte
-}
-
-func (e *Engine) reseal(b []byte, place string) ([]byte, error) {
-	out, err := e.o.Sealer.Reseal(b, place)
-	if err != nil {
-		return nil, problem.New(problem.Conflict, "assist.sealed", "what is stored here cannot be opened: the key that sealed it is not in the key ring any more").Because(err)
-	}
-	return out, nil
-}
-
-func (e *Engine) resealDocuments(tx *db.Tx, key string, old []string) (int, error) {
-	var list []sealedRow
-	err := each(tx, func(rows *db.Rows) error {
-		var r sealedRow
-		err := rows.Scan(&r.id, &r.b[0], &r.b[1], &r.b[2])
-		list = append(list, r)
-		return err
-	}, `SELECT id, head, content, search FROM assist_document WHERE sealed_by`+tx.Dialect().In("$1")+` LIMIT $2`, old, int64(resealRows))
-	for _, r := range list {
-		if err != nil {
-			break
-		}
-		for i, place := range []string{headPlace(r.id), contentPlace(r.id), searchPlace(r.id)} {
-			if r.b[i], err = e.reseal(r.b[i], place); err != nil {
-				return 0, err
-			}
-		}
-		_, err = tx.Exec(`UPDATE assist_document SET sealed_by = $1, head = $2, content = $3, search = $4 WHERE id = $5`, key, r.b[0], r.b[1], r.b[2], r.id)
-	}
-	return len(list), err
-}
-
-func (e *Engine) resealSessions(tx *db.Tx, key string, old []string) (int, error) {
-	var list []sealedRow
-	err := each(tx, func(rows *db.Rows) error {
-		var r sealedRow
-		err := rows.Scan(&r.id, &r.b[0])
-		list = append(list, r)
-		return err
-	}, `SELECT id, memory FROM assist_session WHERE sealed_by`+tx.Dialect().In("$1")+` LIMIT $2`+tx.Dialect().ForUpdate(), old, int64(resealRows))
-	for _, r := range list {
-		if err != nil {
-			break
-		}
-		if r.b[0], err = e.reseal(r.b[0], memoryPlace(r.id)); err != nil {
-			return 0, err
-		}
-		_, err = tx.Exec(`UPDATE assist_session SET sealed_by = $1, memory = $2, version = version + 1 WHERE id = $3`, key, r.b[0], r.id)
-	}
-	return len(list), err
-}
-
-func (e *Engine) resealMessages(tx *db.Tx, key string, old []string) (int, error) {
-	var list []sealedRow
-	err := each(tx, func(rows *db.Rows) error {
-		var r sealedRow
-		err := rows.Scan(&r.id, &r.seq, &r.b[0])
-		list = append(list, r)
-		return err
-	}, `SELECT session, seq, body FROM assist_message WHERE sealed_by`+tx.Dialect().In("$1")+` LIMIT $2`, old, int64(resealRows))
-	for _, r := range list {
-		if err != nil {
-			break
-		}
-		if r.b[0], err = e.reseal(r.b[0], bodyPlace(r.id, r.seq)); err != nil {
-			return 0, err
-		}
-		_, err = tx.Exec(`UPDATE assist_message SET sealed_by = $1, body = $2 WHERE session = $3 AND seq = $4`, key, r.b[0], r.id, r.seq)
-	}
-	return len(list), err
+	return sealed.Reseal(ctx, e.o.DB, e.o.Sealer, sealedTables()...)
 }

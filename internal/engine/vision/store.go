@@ -11,6 +11,8 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/secret"
+	"github.com/tollgate-io/tollgate/internal/secret/sealed"
 )
 
 // Bounds of galleries.
@@ -146,15 +148,16 @@ func (e *Engine) enrol(tx *db.Tx, owner, gallery string, d details, vectors [][]
 	if err != nil {
 		return Person{}, err
 	}
-	key := e.o.Sealer.KeyIDs()[0]
+	box := e.o.Sealer.SealBytes(plain, detailsContext(p.ID))
 	_, err = tx.Exec(`INSERT INTO vision_person (id, gallery, owner, details, sealed_by, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		p.ID, gallery, owner, e.o.Sealer.SealBytes(plain, detailsContext(p.ID)), key, db.Micros(p.Created))
+		p.ID, gallery, owner, box, secret.KeyID(box), db.Micros(p.Created))
 	if err != nil {
 		return Person{}, err
 	}
 	for i, v := range vectors {
+		box := e.o.Sealer.SealBytes(packVector(v), vectorContext(p.ID))
 		_, err := tx.Exec(`INSERT INTO vision_face (person, face, gallery, owner, model, vector, sealed_by) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			p.ID, int64(i), gallery, owner, modelFaces, e.o.Sealer.SealBytes(packVector(v), vectorContext(p.ID)), key)
+			p.ID, int64(i), gallery, owner, modelFaces, box, secret.KeyID(box))
 		if err != nil {
 			return Person{}, err
 		}
@@ -166,11 +169,11 @@ const personColumns = `p.id, p.details, p.created_at, (SELECT COUNT(*) FROM visi
 
 func (e *Engine) scanPerson(scan func(...any) error) (p Person, err error) {
 	var created int64
-	var sealed []byte
-	if err := scan(&p.ID, &sealed, &created, &p.Faces); err != nil {
+	var box []byte
+	if err := scan(&p.ID, &box, &created, &p.Faces); err != nil {
 		return p, err
 	}
-	plain, err := e.o.Sealer.OpenBytes(sealed, detailsContext(p.ID))
+	plain, err := e.o.Sealer.OpenBytes(box, detailsContext(p.ID))
 	if err != nil {
 		return p, sealedAway(err)
 	}
@@ -239,11 +242,11 @@ func (e *Engine) nearest(ctx context.Context, tx *db.Tx, owner, gallery string, 
 	best := map[string]float64{}
 	for rows.Next() {
 		var person string
-		var sealed []byte
-		if err := rows.Scan(&person, &sealed); err != nil {
+		var box []byte
+		if err := rows.Scan(&person, &box); err != nil {
 			return nil, err
 		}
-		plain, err := e.o.Sealer.OpenBytes(sealed, vectorContext(person))
+		plain, err := e.o.Sealer.OpenBytes(box, vectorContext(person))
 		if err != nil {
 			return nil, sealedAway(err)
 		}
@@ -285,83 +288,20 @@ func unpackVector(b []byte) []float32 {
 	return v
 }
 
-// SealedTx counts persons and faces by the id of the key that sealed them.
-func (e *Engine) SealedTx(tx *db.Tx) (map[string]int64, error) {
-	rows, err := tx.Query(`SELECT sealed_by, COUNT(*) FROM (SELECT sealed_by FROM vision_person UNION ALL SELECT sealed_by FROM vision_face) x GROUP BY sealed_by`)
-	if err != nil {
-		return nil, err
+// sealedTables are where sealed values are.
+func sealedTables() []sealed.Table {
+	return []sealed.Table{
+		{Name: "vision_person", ID: "id", Values: []string{"details"}, Context: func(id string, _ int64, _ string) string { return detailsContext(id) }},
+		{Name: "vision_face", ID: "person", N: "face", Values: []string{"vector"}, Context: func(person string, _ int64, _ string) string { return vectorContext(person) }},
 	}
-	defer rows.Close()
-	counts := map[string]int64{}
-	for rows.Next() {
-		var key string
-		var n int64
-		if err := rows.Scan(&key, &n); err != nil {
-			return nil, err
-		}
-		counts[key] = n
-	}
-	return counts, rows.Err()
 }
 
-// resealRows is how many rows one transaction seals anew.
-const resealRows = 100
+// SealedTx counts persons and faces by the id of the key that sealed them.
+func (e *Engine) SealedTx(tx *db.Tx) (map[string]int64, error) {
+	return sealed.CountTx(tx, sealedTables()...)
+}
 
 // Reseal seals anew what older keys of the ring sealed, and returns how many persons and faces that were.
 func (e *Engine) Reseal(ctx context.Context) (total int, err error) {
-	ids := e.o.Sealer.KeyIDs()
-	if len(ids) < 2 {
-		return 0, nil
-	}
-	for {
-		n := 0
-		err := e.o.DB.Update(ctx, func(tx *db.Tx) error {
-			a, err := e.resealTx(tx, `SELECT id, 0, details FROM vision_person WHERE sealed_by`, detailsContext,
-				`UPDATE vision_person SET sealed_by = $1, details = $2 WHERE id = $3 AND 0 = $4`, ids)
-			if err != nil {
-				return err
-			}
-			b, err := e.resealTx(tx, `SELECT person, face, vector FROM vision_face WHERE sealed_by`, vectorContext,
-				`UPDATE vision_face SET sealed_by = $1, vector = $2 WHERE person = $3 AND face = $4`, ids)
-			n = a + b
-			return err
-		})
-		if total += n; err != nil || n == 0 {
-			return total, err
-		}
-	}
-}
-
-func (e *Engine) resealTx(tx *db.Tx, query string, seal func(string) string, update string, ids []string) (int, error) {
-	type row struct {
-		id     string
-		face   int64
-		sealed []byte
-	}
-	rows, err := tx.Query(query+tx.Dialect().In("$1")+` LIMIT $2`, ids[1:], int64(resealRows))
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var list []row
-	for rows.Next() {
-		var r row
-		if err := rows.Scan(&r.id, &r.face, &r.sealed); err != nil {
-			return 0, err
-		}
-		list = append(list, r)
-	}
-	if err := rows.Err(); err != nil {
-		return 0, err
-	}
-	for _, r := range list {
-		sealed, err := e.o.Sealer.Reseal(r.sealed, seal(r.id))
-		if err != nil {
-			return 0, err
-		}
-		if _, err := tx.Exec(update, ids[0], sealed, r.id, r.face); err != nil {
-			return 0, err
-		}
-	}
-	return len(list), nil
+	return sealed.Reseal(ctx, e.o.DB, e.o.Sealer, sealedTables()...)
 }
