@@ -350,7 +350,7 @@ func (c *Call) breakOff(e *problem.Error, outcome spool.Outcome) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	c.streaming = false
-	c.out = openai.AppendErrorEvent(c.out[:0], e, c.Language, c.ids)
+	c.out = c.appendErrorEvent(c.out[:0], e)
 	if c.Out.Write(c.out) == nil {
 		_ = c.Out.Flush() // a client that left meanwhile is no news
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"net/url"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func (l *line) Close(code int, reason string) error {
 
 // TestPanicEndsTheSession: no one else would close a connection that the server has given away.
 func TestPanicEndsTheSession(t *testing.T) {
-	c := &Call{Cancel: new(egress.Cancel)}
+	c := &Call{Cancel: new(egress.Cancel), Out: &captured{}}
 	c.in = &engine.Request{}
 	l := &line{end: make(chan struct{})}
 	func() {
@@ -112,4 +113,14 @@ func TestNetwork(t *testing.T) {
 		}
 	}
 	network(netip.Addr{}) // unknown
+}
+
+func TestRenamedQuery(t *testing.T) {
+	in := url.Values{"a": {"b"}, "model": {"ours", "again"}}
+	if got := renamedQuery(in, "theirs"); got != "?a=b&model=theirs" || in.Get("model") != "ours" {
+		t.Errorf("%q %v", got, in)
+	}
+	if got := renamedQuery(url.Values{"a": {"b"}}, "theirs") + renamedQuery(nil, "theirs"); got != "?a=b" {
+		t.Errorf("%q", got)
+	}
 }

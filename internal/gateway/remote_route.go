@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/textproto"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -170,9 +172,7 @@ func (c *Call) forwardRoute(x *target) (route.Outcome, time.Duration, error) {
 		return route.Success, 0, &finalError{err}
 	}
 	path := strings.TrimPrefix(c.in.EscapedPath, "/v1")
-	if q := c.in.Query.Encode(); q != "" {
-		path += "?" + q
-	}
+	path += renamedQuery(c.in.Query, x.UpstreamModel)
 	kind, body, err := renamed(c.in.Type, c.in.Body, x.UpstreamModel)
 	if err != nil {
 		return route.Success, 0, &finalError{err}
@@ -196,7 +196,7 @@ func (c *Call) forwardRoute(x *target) (route.Outcome, time.Duration, error) {
 		return route.Failure, 0, failure(err)
 	}
 	if n, ok := reported(c.Route.Meter, kind, answer); ok {
-		c.units = n
+		c.units = min(n, c.most) // what was held for is all that the caller agreed to
 	}
 	v, err := c.answerRoute(c.resp.Status, kind, nil, answer)
 	return v, 0, err
@@ -291,6 +291,18 @@ func renamed(kind string, body []byte, model string) (string, []byte, error) {
 		return "", nil, err
 	}
 	return kind, bytes.Join([][]byte{body[:start], name, body[end:]}, nil), nil
+}
+
+// renamedQuery is the query with its "?", or nothing, where it names a model by the upstream's name for it.
+func renamedQuery(q url.Values, model string) string {
+	if len(q) == 0 {
+		return ""
+	}
+	if q.Has("model") {
+		q = maps.Clone(q)
+		q.Set("model", model)
+	}
+	return "?" + q.Encode()
 }
 
 func renamedForm(kind string, body []byte, model string) (string, []byte, error) {

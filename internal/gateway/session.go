@@ -59,6 +59,7 @@ func (c *Call) session(upgrade func() (Socket, error)) error {
 }
 
 func (c *Call) talk(e engine.Talker, x *target, upgrade func() (Socket, error)) error {
+	c.Out.SetHeader("X-Request-Id", c.ids)
 	s, err := upgrade()
 	if err != nil {
 		c.started = true // the upgrade has answered

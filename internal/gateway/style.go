@@ -40,6 +40,16 @@ func (c *Call) appendError(dst []byte, e *problem.Error) []byte {
 	return append(dst, body...)
 }
 
+// appendErrorEvent renders an error that ends a stream. An event of the routes is named, as their streams have events of
+// other kinds.
+func (c *Call) appendErrorEvent(dst []byte, e *problem.Error) []byte {
+	if c.Route == nil || c.Route.Style == engine.OpenAI {
+		return openai.AppendErrorEvent(dst, e, c.Language, c.ids)
+	}
+	dst = append(dst, "event: error\ndata: "...)
+	return append(c.appendError(dst, e), "\n\n"...)
+}
+
 // status is an error's status. DeepL's clients know a bad key by 403, and the end of what may be used by 456.
 func (c *Call) status(e *problem.Error) int {
 	if c.Route != nil && c.Route.Style == engine.DeepLike {

@@ -284,11 +284,11 @@ func (t *Ticket) decide(limits *[MaxSubjects]*Subject, now int64) (r refusal) {
 func (r *refusal) problem() error {
 	switch r.kind {
 	case "requests":
-		return problem.New(problem.TooMany, "quota.requests", "limit of %d requests per %s reached for this %s; try again in %s",
-			r.limit, string(AppendDuration(nil, r.rate.Period)), r.scope.String(), string(AppendDuration(nil, r.wait))).After(r.wait)
+		return problem.New(problem.TooMany, "quota.requests", "limit of %d requests in %d s reached for this %s; try again in %d s",
+			r.limit, seconds(r.rate.Period), r.scope.String(), seconds(r.wait)).After(r.wait)
 	case "tokens":
-		return problem.New(problem.TooMany, "quota.tokens", "limit of %d tokens per %s reached for this %s; try again in %s",
-			r.limit, string(AppendDuration(nil, r.rate.Period)), r.scope.String(), string(AppendDuration(nil, r.wait))).After(r.wait)
+		return problem.New(problem.TooMany, "quota.tokens", "limit of %d tokens in %d s reached for this %s; try again in %d s",
+			r.limit, seconds(r.rate.Period), r.scope.String(), seconds(r.wait)).After(r.wait)
 	}
 	return problem.New(problem.TooMany, "quota.concurrency", "limit of %d calls at the same time reached for this %s",
 		r.limit, r.scope.String()).After(r.wait)

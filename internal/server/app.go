@@ -82,6 +82,7 @@ type App struct {
 	models   *modelWatch
 	engines  engineSet
 	routes   []engine.Route
+	mounts   map[string]engine.Engine // by the name after builtin://
 
 	seenSubscription string     // the newest that the catalogue's recommendations know; of the leader's loop alone
 	failed           chan error // what ends Run; see fail
@@ -289,7 +290,7 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	if err := a.openEngines(); err != nil {
 		return err
 	}
-	a.routes = contractRoutes()
+	a.mounts, a.routes = a.engines.mounts(), contractRoutes()
 	a.Recorder = record.NewRecorder(a.Record, record.RecorderOptions{Log: a.Log})
 	if err := a.Recorder.Start(ctx); err != nil {
 		return err
@@ -300,7 +301,7 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	a.Gateway = gateway.New(gateway.Options{Keys: a.Dir, Book: a.Book, Limiter: a.Limiter, Bank: a.Bank, Spool: a.Spool, Egress: a.Egress,
 		Meter: a.Meter, Metrics: a.Metrics, Lines: a.Lines, Tracer: a.Tracer, Log: a.Log, MaxBody: c.Limits.Body, KeepAlive: c.Limits.KeepAlive, Recorder: a.Recorder,
 		Builtins: map[string]gateway.Builtin{"sandbox": sandboxEngine{manual}, "vectors": vectors{a.engines.text}},
-		Engines:  a.engines.mounts(), Routes: a.routes, Free: gateway.Free{Key: secret.New(c.FreeTier.Key), PerMinute: c.FreeTier.PerMinute}})
+		Engines:  a.mounts, Routes: a.routes, Free: gateway.Free{Key: secret.New(c.FreeTier.Key), PerMinute: c.FreeTier.PerMinute}})
 	a.Gateway.Start()
 	a.defers(func(context.Context) error { a.Gateway.Stop(); return nil })
 	a.Front = front.New(front.Options{Gateway: a.Gateway, Egress: a.Egress, Routes: a.routes, Trusted: trusted})

@@ -81,7 +81,7 @@ func (a *App) openEngines() (err error) {
 	return nil
 }
 
-// byCapability is how the gateway finds them: by the name after builtin://, which is their capability's first.
+// mounts is how the gateway finds them: by the name after builtin://, which is their capability's first.
 func (e *engineSet) mounts() map[string]engine.Engine {
 	return map[string]engine.Engine{"translate": e.translate, "text": e.text, "speech": e.speech, "transcribe": e.speech, "speak": e.speech,
 		"vision": e.vision, "image": e.vision, "assist": e.assist, "recommend": e.recommend}

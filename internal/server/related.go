@@ -95,7 +95,7 @@ func (a *App) behind(name string) []engine.Info {
 	if name == "vectors" {
 		name = "text"
 	}
-	if d, ok := a.engines.mounts()[name].(engine.Describer); ok {
+	if d, ok := a.mounts[name].(engine.Describer); ok {
 		return d.Describe()
 	}
 	return nil

@@ -2,12 +2,14 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -94,9 +96,25 @@ func TestForwardedRoute(t *testing.T) {
 	x.sellRoute("theirs", catalog.Contract, catalog.Translate, rating.MeterCharacters, func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		w.Header().Set("Content-Type", "application/json")
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "dear") {
+			io.WriteString(w, `{"translations":[{"text":"x"}],"usage":{"characters":900}}`)
+			return
+		}
+		if r.Method == "GET" {
+			io.WriteString(w, strconv.Quote(r.URL.RawQuery))
+			return
+		}
 		io.WriteString(w, `{"translations":[{"text":"x"}],"usage":{"characters":2.5}}`)
 	})
-	a := x.post("/v1/translate", x.key, `{"model":"theirs","text":"hello","target":"de"}`, asJSON)
+	// One that claims more than the request can use is not believed.
+	a := x.post("/v1/translate", x.key, `{"model":"theirs","text":"dear","target":"de"}`, asJSON)
+	if e := x.event(a.id()); a.status != 200 || e.Units != 4000 || e.Charge != 4e6 {
+		t.Errorf("%d %s %+v", a.status, a.body, e)
+	}
+	if a := x.get("/v1/translate/languages?model=theirs&a=b", x.key); a.status != 200 || string(a.body) != `"a=b&model=theirs"` {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	a = x.post("/v1/translate", x.key, `{"model":"theirs","text":"hello","target":"de"}`, asJSON)
 	if e := x.event(a.id()); a.status != 200 || e.Units != 3000 || e.Charge != 3e6 {
 		t.Errorf("%d %s %+v", a.status, a.body, e)
 	}
@@ -149,12 +167,53 @@ func TestClientLeavesForwardedStream(t *testing.T) {
 	}
 }
 
+// TestBrokenForwardedStream has another server's stream break off: the client is told so in the words of the route.
+func TestBrokenForwardedStream(t *testing.T) {
+	x := startDemo(t, nil)
+	x.sellRoute("breaks", catalog.Contract, catalog.Translate, rating.MeterCharacters, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: {}\n\n")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	a := x.post("/v1/translate", x.key, `{"model":"breaks","text":"hello","target":"de","stream":true}`, asJSON)
+	_, told, ok := strings.Cut(string(a.body), "event: error\ndata: ")
+	if a.err == nil || !ok || !strings.Contains(told, `"request_id":"`+a.id()) || !strings.Contains(told, `"status":502`) {
+		t.Errorf("%v %s", a.err, a.body)
+	}
+	if e := x.event(a.id()); e.Outcome != "upstream_lost" || e.Charge != 5e6 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestStopWaitsForSessions opens a session, and has the front wait until its client closes it.
+func TestStopWaitsForSessions(t *testing.T) {
+	x := startDemo(t, nil)
+	c, _, err := websocket.Dial(t.Context(), x.url+"/v1/audio/stream?model=speech", &websocket.DialOptions{Subprotocols: []string{"tollgate", "tollgate-key." + x.key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := x.Front.Idle(soon); err == nil {
+		t.Error("idle with a session open")
+	}
+	go c.Close(websocket.StatusNormalClosure, "")
+	if err := x.Front.Idle(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNoUpgradeNoCharge asks for a session without being a WebSocket client.
 func TestNoUpgradeNoCharge(t *testing.T) {
 	x := startDemo(t, nil)
 	a := x.get("/v1/audio/stream?model=speech", x.key)
 	if a.status == 200 || a.status >= 500 {
 		t.Fatal(a.status, string(a.body))
+	}
+	if !strings.HasPrefix(a.id(), "evt_") {
+		t.Errorf("the refusal has no id: %v", a.header)
 	}
 	x.flush()
 	list, _, err := x.Meter.List(t.Context(), meter.Filter{}, "", 1)

@@ -114,7 +114,7 @@ func (a *App) Run(ctx context.Context, ready func() error) error {
 	a.Gateway.Drain()
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Config.Drain)
 	defer cancel()
-	if e := srv.Shutdown(stopCtx); e != nil || a.Front.Busy() { // the server does not wait for live sessions
+	if e := srv.Shutdown(stopCtx); e != nil || a.Front.Idle(stopCtx) != nil { // the server does not wait for live sessions
 		err = errors.Join(err, a.breakOff(srv))
 	}
 	if profile != nil {

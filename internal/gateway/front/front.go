@@ -109,8 +109,19 @@ func (f *Front) Break(ctx context.Context) error {
 	return nil
 }
 
-// Busy reports whether calls are under way, sessions included.
-func (f *Front) Busy() bool { return f.calls.Load() > 0 }
+// Idle returns nil when no call is under way, sessions included, or the error of ctx when that ends first.
+func (f *Front) Idle(ctx context.Context) error {
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for f.calls.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return nil
+}
 
 // ServeHTTP serves /v1/ and the paths of the routes outside it.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {

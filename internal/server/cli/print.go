@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -38,6 +39,22 @@ type grid struct {
 func newGrid(heads ...string) *grid { return &grid{heads: heads} }
 
 func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
+
+// drop takes a column out.
+func (g *grid) drop(i int) {
+	g.heads = slices.Delete(g.heads, i, i+1)
+	for j, row := range g.rows {
+		g.rows[j] = slices.Delete(row, i, i+1)
+	}
+}
+
+// dropEmpty takes the column out if no row has anything in it.
+func (g *grid) dropEmpty(head string) {
+	i := slices.Index(g.heads, head)
+	if !slices.ContainsFunc(g.rows, func(row []string) bool { return row[i] != "" }) {
+		g.drop(i)
+	}
+}
 
 func (g *grid) print(w io.Writer) error {
 	lines := make([]string, len(g.rows)+1)

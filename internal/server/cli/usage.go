@@ -25,14 +25,11 @@ type units struct {
 	Quantity string `json:"quantity"`
 }
 
-// used tells what a call or a group of calls read: input tokens, or units of other meters.
-func used(t *tokens, list []units) string {
-	var text []string
-	if n := t.in(); n != 0 || len(list) == 0 {
-		text = append(text, fmt.Sprint(n))
-	}
-	for _, u := range list {
-		text = append(text, u.Quantity+" "+u.Meter)
+// quantities are what calls used of meters other than tokens: "1.5 audio_seconds".
+func quantities(list []units) string {
+	text := make([]string, len(list))
+	for i, u := range list {
+		text[i] = u.Quantity + " " + u.Meter
 	}
 	return strings.Join(text, ", ")
 }
@@ -187,29 +184,28 @@ func (s *sum) print(env *Env, by string) error {
 		_, err := fmt.Fprintln(env.Stdout, "no calls")
 		return err
 	}
-	g := newGrid(">CALLS", ">FAILED", ">TOKENS IN", ">TOKENS OUT", ">CHARGE", "")
-	if by != "" {
-		g.heads = append([]string{strings.ToUpper(by)}, g.heads...)
-	}
+	g := newGrid(strings.ToUpper(by), ">CALLS", ">FAILED", ">TOKENS IN", ">TOKENS OUT", "UNITS", ">CHARGE", "")
 	for _, x := range s.Items {
-		row := []string{fmt.Sprint(x.Events), fmt.Sprint(x.Failures), used(&x.Tokens, x.Units), fmt.Sprint(x.Tokens.out()), x.Charge, x.Currency}
-		if by != "" {
-			row = append([]string{dash(x.Group)}, row...)
-		}
-		g.add(row...)
+		g.add(dash(x.Group), fmt.Sprint(x.Events), fmt.Sprint(x.Failures), fmt.Sprint(x.Tokens.in()), fmt.Sprint(x.Tokens.out()), quantities(x.Units),
+			x.Charge, x.Currency)
+	}
+	g.dropEmpty("UNITS")
+	if by == "" {
+		g.drop(0)
 	}
 	return g.print(env.Stdout)
 }
 
 func calls(items []call) *grid {
-	g := newGrid("CALL", "AT", "MODEL", ">TOKENS IN", ">TOKENS OUT", ">CHARGE", "", "OUTCOME")
+	g := newGrid("CALL", "AT", "MODEL", ">TOKENS IN", ">TOKENS OUT", "UNITS", ">CHARGE", "", "OUTCOME")
 	for _, x := range items {
 		outcome := x.Outcome
 		if x.Estimated {
 			outcome += ", estimated"
 		}
-		g.add(x.ID, moment(x.At), x.Model, used(&x.Tokens, x.Units), fmt.Sprint(x.Tokens.out()), x.Charge, x.Currency, outcome)
+		g.add(x.ID, moment(x.At), x.Model, fmt.Sprint(x.Tokens.in()), fmt.Sprint(x.Tokens.out()), quantities(x.Units), x.Charge, x.Currency, outcome)
 	}
+	g.dropEmpty("UNITS")
 	return g
 }
 
@@ -258,6 +254,9 @@ func (x *call) print(env *Env) error {
 		if t.n != 0 {
 			g.add("tokens, "+t.name, fmt.Sprint(t.n))
 		}
+	}
+	for _, u := range x.Units {
+		g.add(u.Meter, u.Quantity)
 	}
 	if x.Estimated {
 		g.add("estimated", "tokens were counted here: the upstream reported none")
