@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"image"
 	"math"
 	"os"
@@ -32,12 +34,39 @@ func (e *Engine) classifiers() (list []classifier) {
 		return nil
 	}
 	for _, f := range files {
-		labels := strings.TrimSuffix(f, ".onnx") + ".txt"
-		if _, err := os.Stat(labels); err == nil {
-			list = append(list, classifier{strings.TrimSuffix(filepath.Base(f), ".onnx"), f, labels})
-		}
+		list = append(list, classifier{strings.TrimSuffix(filepath.Base(f), ".onnx"), f, strings.TrimSuffix(f, ".onnx") + ".txt"})
 	}
 	return list
+}
+
+// info describes the classifier. Whether its model does what it should is seen when it is used.
+func (c classifier) info(runtime bool) engine.Info {
+	i := engine.Info{Engine: engineOwn, Model: c.name, Ready: runtime}
+	if _, err := os.Stat(c.labels); err != nil {
+		i.Ready, i.Need = false, "its labels: "+filepath.Base(c.labels)+", a label a line, beside the model"
+	} else if !runtime {
+		i.Need = "scripts/install-engines"
+	}
+	return i
+}
+
+// The errors of an operator's classifier: the caller has done nothing wrong, and other classifiers are not concerned.
+
+func (c classifier) noLabels(cause error) error {
+	return problem.New(problem.Unavailable, "vision.classifier_labels", "the classifier %q has no labels file that can be read: its operator puts %s beside the model, a label a line",
+		c.name, filepath.Base(c.labels)).Because(cause)
+}
+
+func (c classifier) notLoaded(ctx context.Context, err error) error {
+	if errors.Is(err, onnx.ErrModel) && ctx.Err() == nil {
+		return problem.New(problem.Unavailable, "vision.classifier_model", "the classifier %q does not work: the ONNX Runtime cannot load or run it; its operator must put another model in its place", c.name).Because(err)
+	}
+	return err
+}
+
+func (c classifier) misshapen() error {
+	return problem.New(problem.Unavailable, "vision.classifier_shape",
+		"the classifier %q is not of the expected form: it must take one image (1 × 3 × height × width, or 1 × height × width × 3) and give one list of scores; its operator must put another model in its place", c.name)
 }
 
 // maxLabels bounds an operator's labels file.
@@ -132,21 +161,20 @@ func (e *Engine) serveClassify(ctx context.Context, r *engine.Request, w engine.
 
 // classify runs an operator's model.
 func (e *Engine) classify(ctx context.Context, c classifier, m *image.NRGBA) ([]string, []float32, error) {
-	info, err := os.Stat(c.labels)
-	if err == nil && info.Size() > maxLabels {
-		return nil, nil, unexpected(c.name)
+	if info, err := os.Stat(c.labels); err == nil && info.Size() > maxLabels {
+		return nil, nil, c.noLabels(fmt.Errorf("it has %d bytes", info.Size()))
 	}
 	data, err := os.ReadFile(c.labels)
 	if err != nil {
-		return nil, nil, problem.As(unexpected(c.name)).Because(err)
+		return nil, nil, c.noLabels(err)
 	}
 	labels, mean, deviation := readLabels(data)
 	inputs, _, err := e.o.ONNX.Describe(ctx, c.model)
 	if err != nil {
-		return nil, nil, modelError(ctx, c.name, err)
+		return nil, nil, c.notLoaded(ctx, err)
 	}
 	if len(inputs) != 1 || len(inputs[0].Shape) != 4 {
-		return nil, nil, unexpected(c.name)
+		return nil, nil, c.misshapen()
 	}
 	shape := inputs[0].Shape
 	last := shape[3] == 3 // NHWC
@@ -158,7 +186,7 @@ func (e *Engine) classify(ctx context.Context, c classifier, m *image.NRGBA) ([]
 		h, w = 224, 224
 	}
 	if h > 2048 || w > 2048 {
-		return nil, nil, unexpected(c.name)
+		return nil, nil, c.misshapen()
 	}
 	small, err := resize(ctx, m, int(w), int(h))
 	if err != nil {
@@ -170,14 +198,14 @@ func (e *Engine) classify(ctx context.Context, c classifier, m *image.NRGBA) ([]
 	}
 	out, err := e.o.ONNX.Run(ctx, c.model, map[string]onnx.Tensor{inputs[0].Name: t})
 	if err != nil {
-		return nil, nil, modelError(ctx, c.name, err)
+		return nil, nil, c.notLoaded(ctx, err)
 	}
 	scores, err := output(out, "", c.name, 2)
-	if err != nil {
-		return nil, nil, err
+	if err != nil || len(scores.F32) == 0 {
+		return nil, nil, c.misshapen()
 	}
 	if len(scores.F32) != len(labels) {
-		return nil, nil, unexpected(c.name)
+		return nil, nil, problem.New(problem.Unavailable, "vision.classifier_count", "the classifier %q gives %d scores and has %d labels: its operator must write one label for each, in their order", c.name, len(scores.F32), len(labels))
 	}
 	return labels, probabilities(scores.F32), nil
 }

@@ -12,6 +12,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/image/bmp"
@@ -78,7 +79,32 @@ func formatOf(data []byte) (format, error) {
 			return f, nil
 		}
 	}
+	if name := foreign(data); name != "" {
+		return format{}, problem.New(problem.Unprocessable, "vision.unsupported_format", "%s files are not read: convert the image first, and send PNG, JPEG, GIF, WebP, BMP or TIFF", name)
+	}
 	return format{}, problem.New(problem.Unprocessable, "vision.not_an_image", "this is not an image that can be read: send PNG, JPEG, GIF, WebP, BMP or TIFF")
+}
+
+// foreign names a format that callers send and that is not read; "" for what is none of them.
+func foreign(data []byte) string {
+	if len(data) >= 12 && string(data[4:8]) == "ftyp" { // ISO base media file: ISO/IEC 23008-12, annex B
+		switch brand := string(data[8:12]); {
+		case brand == "avif", brand == "avis":
+			return "AVIF"
+		case slices.Contains([]string{"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"}, brand):
+			return "HEIC"
+		}
+	}
+	head := bytes.TrimSpace(data[:min(len(data), 512)])
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\x0a")), bytes.HasPrefix(data, []byte("\x00\x00\x00\x0cJXL \r\n\x87\n")):
+		return "JPEG XL"
+	case bytes.HasPrefix(head, []byte("%PDF-")):
+		return "PDF"
+	case bytes.Contains(head, []byte("<svg")):
+		return "SVG"
+	}
+	return ""
 }
 
 // Header reads the header of an image file and checks it against the bounds, before any pixel is

@@ -147,9 +147,19 @@ func TestDecodeRefuses(t *testing.T) {
 	refused(t, err, problem.Invalid, "vision.empty")
 	_, err = Decode(make([]byte, MaxBytes+1))
 	refused(t, err, problem.TooLarge, "vision.too_many_bytes")
-	for _, text := range []string{"hello, world", "<svg xmlns='http://www.w3.org/2000/svg'/>", "%PDF-1.7", "RIFF0000WAVE"} {
+	for _, text := range []string{"hello, world", "RIFF0000WAVE", "\x00\x00\x00\x18ftypisom", "ftyp"} {
 		_, err = Decode([]byte(text))
 		refused(t, err, problem.Unprocessable, "vision.not_an_image")
+	}
+	for text, name := range map[string]string{
+		"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>": "SVG", "%PDF-1.7": "PDF", "\xff\x0a\xfa\x1f": "JPEG XL",
+		"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic": "HEIC", "\x00\x00\x00\x18ftypmif1": "HEIC", "\x00\x00\x00\x1cftypavif": "AVIF",
+	} {
+		_, err = Decode([]byte(text))
+		refused(t, err, problem.Unprocessable, "vision.unsupported_format")
+		if !strings.HasPrefix(problem.As(err).Text("en"), name) {
+			t.Errorf("%q is told as %v", text, err)
+		}
 	}
 	for name, data := range good {
 		// Cut off anywhere, a file is refused or, where only padding is lost, read.

@@ -4,8 +4,6 @@ import (
 	"image"
 	"image/color"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -222,53 +220,6 @@ func TestReading(t *testing.T) {
 	got = reading{}
 	if _, err := call(t, e, request(t, "vision.ocr", map[string]any{"image": b64(pngOf(t, uniform(300, 200, color.NRGBA{255, 255, 255, 255})))}), &got); err != nil || got.Text != "" || len(got.Lines) != 0 {
 		t.Errorf("an empty page: %+v, %v", got, err)
-	}
-}
-
-// TestOwnClassifier puts a model of the operator's into the engines directory: the safety model under another name.
-func TestOwnClassifier(t *testing.T) {
-	from := enginesDir(t)
-	dir := t.TempDir()
-	for _, name := range []string{"bin", "lib"} {
-		abs, err := filepath.Abs(filepath.Join(string(from), name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(abs, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	folder := filepath.Join(dir, "vision", "classify")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	model, err := os.ReadFile(from.Path("vision", fileSafety))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range map[string]string{"mine.onnx": string(model), "mine.txt": "# 0..1\na\nb\nc\nd\ne\n", "bad.onnx": "nonsense", "bad.txt": "a\n", "wrong.onnx": string(model), "wrong.txt": "a\nb\n"} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(data), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := onnx.New(onnx.Options{Dir: engine.Dir(dir)})
-	defer r.Close()
-	e := newEngine(t, Options{Dir: engine.Dir(dir), ONNX: r})
-	picture := b64(pngOf(t, scene(60, 60)))
-	var got struct {
-		Engine, Model, Labels string
-		Classes               []scored
-	}
-	product := request(t, "vision.classify", map[string]any{"image": picture})
-	product.Model = "mine"
-	for _, call1 := range []*engine.Request{product, request(t, "vision.classify", map[string]any{"image": picture, "classifier": "mine"})} {
-		if _, err := call(t, e, call1, &got); err != nil || got.Engine != engineOwn || got.Labels != "mine" || len(got.Classes) != 5 {
-			t.Errorf("%+v, %v", got, err)
-		}
-	}
-	for _, name := range []string{"bad", "wrong"} {
-		_, err := call(t, e, request(t, "vision.classify", map[string]any{"image": picture, "classifier": name}), nil)
-		refused(t, err, problem.Unavailable, "vision.bad_model")
 	}
 }
 

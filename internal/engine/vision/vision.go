@@ -149,7 +149,7 @@ func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) 
 	case limited.Err() != nil && ctx.Err() == nil && errors.Is(err, limited.Err()):
 		return problem.New(problem.Timeout, "vision.slow", "the image took too long; send a smaller one, or ask for less").Because(err)
 	}
-	if p := problem.As(err); p.ID == "vision.bad_model" {
+	if p := problem.As(err); p.ID == "vision.bad_model" || strings.HasPrefix(p.ID, "vision.classifier_") {
 		e.o.Log.Warn("a vision model does not work", "error", err)
 	}
 	return err
@@ -217,7 +217,7 @@ func (e *Engine) Describe() []engine.Info {
 	}
 	list = append(list, t)
 	for _, c := range e.classifiers() {
-		list = append(list, engine.Info{Engine: engineOwn, Model: c.name, Ready: e.installed()})
+		list = append(list, c.info(e.installed()))
 	}
 	return list
 }

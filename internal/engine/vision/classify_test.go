@@ -1,0 +1,182 @@
+package vision
+
+import (
+	"encoding/binary"
+	"image/color"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/onnx"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// proto is a protobuf message of onnx.proto3, written by its field numbers.
+type proto []byte
+
+func (m *proto) number(field int, v int64) {
+	*m = binary.AppendUvarint(*m, uint64(field)<<3)
+	*m = binary.AppendUvarint(*m, uint64(v))
+}
+
+func (m *proto) bytes(field int, v []byte) {
+	*m = binary.AppendUvarint(*m, uint64(field)<<3|2)
+	*m = binary.AppendUvarint(*m, uint64(len(v)))
+	*m = append(*m, v...)
+}
+
+// port is an input or output of floats.
+func port(name string, shape ...int64) []byte {
+	var dims, tensor, kind, info proto
+	for _, d := range shape {
+		var dim proto
+		if d < 0 {
+			dim.bytes(2, []byte("N"))
+		} else {
+			dim.number(1, d)
+		}
+		dims.bytes(1, dim)
+	}
+	tensor.number(1, 1) // FLOAT
+	tensor.bytes(2, dims)
+	kind.bytes(1, tensor)
+	info.bytes(1, []byte(name))
+	info.bytes(2, kind)
+	return info
+}
+
+// averaging is a model whose three scores are the means of red, green and blue: of a picture of 8 × 8, or of any size.
+func averaging(channelsLast bool, side int64) []byte {
+	var node, axes, keep, graph, model, opset proto
+	node.bytes(1, []byte("x"))
+	node.bytes(2, []byte("y"))
+	node.bytes(4, []byte("ReduceMean"))
+	axes.bytes(1, []byte("axes"))
+	for _, a := range []int64{2, 3} {
+		if channelsLast {
+			a--
+		}
+		axes.number(8, a)
+	}
+	axes.number(20, 7) // INTS
+	keep.bytes(1, []byte("keepdims"))
+	keep.number(3, 0)
+	keep.number(20, 2) // INT
+	node.bytes(5, axes)
+	node.bytes(5, keep)
+	graph.bytes(1, node)
+	graph.bytes(2, []byte("averaging"))
+	if channelsLast {
+		graph.bytes(11, port("x", 1, side, side, 3))
+	} else {
+		graph.bytes(11, port("x", 1, 3, side, side))
+	}
+	graph.bytes(12, port("y", 1, 3))
+	opset.number(2, 13)
+	model.number(1, 8)
+	model.bytes(7, graph)
+	model.bytes(8, opset)
+	return model
+}
+
+// operators is an engines directory with the runtime alone, and the given files in vision/classify.
+func operators(t *testing.T, files map[string]string) engine.Dir {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"bin", "lib"} {
+		abs, err := filepath.Abs(enginesDir(t).Path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(abs, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder := filepath.Join(dir, "vision", "classify")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return engine.Dir(dir)
+}
+
+// TestOwnClassifier puts small models of the operator's into the engines directory, good ones and bad ones, and has pictures of
+// one colour classified by the real runtime.
+func TestOwnClassifier(t *testing.T) {
+	planes, pixels := string(averaging(false, 8)), string(averaging(true, 8))
+	dir := operators(t, map[string]string{
+		"planes.onnx": planes, "planes.txt": "# 0..1\nred\ngreen\nblue\n",
+		"pixels.onnx": pixels, "pixels.txt": "# -1..1\r\nred\r\ngreen\r\nblue\r\n",
+		"any.onnx": string(averaging(false, -1)), "any.txt": "red\ngreen\nblue",
+		"nonsense.onnx": "nonsense", "nonsense.txt": "a\n", "empty.onnx": "", "empty.txt": "",
+		"two.onnx": planes, "two.txt": "a\nb\n", "nameless.onnx": planes, "vectors.onnx": string(averaging(false, 8))[:40], "vectors.txt": "a",
+		"orphan.txt": "a\n",
+	})
+	r := onnx.New(onnx.Options{Dir: dir})
+	defer r.Close()
+	e := newEngine(t, Options{Dir: dir, ONNX: r})
+	pictures := map[string]string{
+		"red":  b64(pngOf(t, uniform(30, 20, color.NRGBA{255, 0, 0, 255}))),
+		"blue": b64(pngOf(t, uniform(1, 1, color.NRGBA{0, 0, 255, 255}))),
+	}
+	good := func() {
+		t.Helper()
+		for label, picture := range pictures {
+			for _, name := range []string{"planes", "pixels", "any"} {
+				byField := request(t, "vision.classify", map[string]any{"image": picture, "classifier": name})
+				byProduct := request(t, "vision.classify", map[string]any{"image": picture, "top": 1})
+				byProduct.Model = name
+				for _, q := range []*engine.Request{byField, byProduct} {
+					var got struct {
+						Engine, Model, Labels string
+						Confidence            float64
+						Classes               []scored
+					}
+					if _, err := call(t, e, q, &got); err != nil || got.Engine != engineOwn || got.Model != name || got.Labels != name || got.Classes[0].Label != label || got.Confidence < 0.5 {
+						t.Errorf("%s by %s: %+v, %v", label, name, got, err)
+					}
+				}
+			}
+		}
+	}
+	good()
+	for name, id := range map[string]string{
+		"nonsense": "vision.classifier_model", "empty": "vision.classifier_model", "vectors": "vision.classifier_model",
+		"two": "vision.classifier_count", "nameless": "vision.classifier_labels",
+	} {
+		_, err := call(t, e, request(t, "vision.classify", map[string]any{"image": pictures["red"], "classifier": name}), nil)
+		refused(t, err, problem.Unavailable, id)
+	}
+	_, err := call(t, e, request(t, "vision.classify", map[string]any{"image": pictures["red"], "classifier": "orphan"}), nil)
+	refused(t, err, problem.Unprocessable, "vision.no_classifier")
+	good() // the bad ones have broken nothing
+
+	told := map[string]bool{}
+	for _, i := range e.Describe() {
+		if i.Engine == engineOwn {
+			told[i.Model] = i.Ready
+			if i.Ready != (i.Need == "") {
+				t.Errorf("%+v", i)
+			}
+		}
+	}
+	if len(told) != 8 || !told["planes"] || told["nameless"] {
+		t.Error(told)
+	}
+	// What an operator adds is there at once, without a restart.
+	if err := os.WriteFile(filepath.Join(string(dir), "vision", "classify", "nameless.txt"), []byte("x\ny\nz\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(e.Describe(), func(i engine.Info) bool { return i.Model == "nameless" && i.Ready }) {
+		t.Error("labels that were added are not seen")
+	}
+	if _, err := call(t, e, request(t, "vision.classify", map[string]any{"image": pictures["red"], "classifier": "nameless"}), nil); err != nil {
+		t.Error(err)
+	}
+}
