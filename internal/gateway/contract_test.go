@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/auth"
@@ -122,5 +123,40 @@ func TestRenamedQuery(t *testing.T) {
 	}
 	if got := renamedQuery(url.Values{"a": {"b"}}, "theirs") + renamedQuery(nil, "theirs"); got != "?a=b" {
 		t.Errorf("%q", got)
+	}
+}
+
+// stuck is a connection whose client takes a message after some time.
+type stuck struct {
+	Socket
+	takes time.Duration
+}
+
+func (s stuck) Write(ctx context.Context, _ bool, _ []byte) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(s.takes):
+		return nil
+	}
+}
+
+// TestLastMessage ends a session while a message is being written: it may be finished, but not for ever.
+func TestLastMessage(t *testing.T) {
+	for _, c := range []struct {
+		takes time.Duration
+		err   error
+	}{{lastWrite / 2, nil}, {2 * lastWrite, context.Canceled}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			s := &session{s: stuck{takes: c.takes}}
+			time.AfterFunc(time.Millisecond, cancel)
+			if err := s.Write(ctx, true, nil); err != c.err {
+				t.Errorf("a message of %s: %v", c.takes, err)
+			}
+			if err := s.Write(ctx, true, nil); err != context.Canceled {
+				t.Errorf("after the end: %v", err)
+			}
+		})
 	}
 }

@@ -171,8 +171,18 @@ func (s *session) Read(ctx context.Context) (bool, []byte, error) {
 	}
 }
 
+// lastWrite is how long a message that is being written when the session is ended may still take.
+const lastWrite = time.Second
+
+// Write does not stop in the middle of a message at once when ctx ends: that would take the connection with it.
 func (s *session) Write(ctx context.Context, text bool, message []byte) error {
-	return s.s.Write(ctx, text, message)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWrite, cancel) })()
+	return s.s.Write(whole, text, message)
 }
 
 var errSessionCut = problem.New(problem.Funds, "gateway.session_cut", "the session has used up what was reserved for it; open another")
