@@ -47,7 +47,7 @@ func readDeepLDocument(r *engine.Request) (*job, error) {
 
 func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine.Writer) error {
 	if e.o.Sealer == nil {
-		return problem.New(problem.Unavailable, "translate.no_documents", "documents cannot be kept on this server; send the file to /v1/translate instead")
+		return notKept()
 	}
 	j, err := readDeepLDocument(r)
 	if err != nil {
@@ -59,7 +59,6 @@ func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine
 	}
 	w.Used(engine.Units(j.characters()))
 	id, key := db.NewID("doc", e.o.Clock.Now()), rand.Text()+rand.Text()
-	sealed := e.o.Sealer.SealBytes(all[0].data, "translated document "+id)
 	err = e.o.DB.Update(ctx, func(tx *db.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM translate_document WHERE expires_at <= $1`, db.Micros(tx.Now())); err != nil {
 			return err
@@ -71,7 +70,12 @@ func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine
 		if n >= maxDocuments {
 			return problem.New(problem.TooMany, "translate.too_many_documents", "%d translated documents wait to be fetched; fetch them first", maxDocuments).After(time.Minute)
 		}
-		_, err := tx.Exec(`INSERT INTO translate_document (id, owner, secret, name, format, characters, data, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		k, err := e.store.key(tx, r.Owner, true)
+		if err != nil {
+			return err
+		}
+		sealed := k.seal.SealBytes(all[0].data, documentPlace(id))
+		_, err = tx.Exec(`INSERT INTO translate_document (id, owner, secret, name, format, characters, data, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			id, r.Owner, keyHash(key), translatedName(j.name, j.target), j.format, int64(j.characters()), sealed, db.Micros(tx.Now().Add(documentLife)))
 		return err
 	})
@@ -80,6 +84,8 @@ func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine
 	}
 	return engine.WriteJSON(w, 200, map[string]string{"document_id": id, "document_key": key})
 }
+
+func documentPlace(id string) string { return "translated document " + id }
 
 func keyHash(key string) string {
 	h := sha256.Sum256([]byte(key))
@@ -111,6 +117,16 @@ func (e *Engine) fetch(ctx context.Context, r *engine.Request, take bool) (*stor
 		if err != nil || !take {
 			return err
 		}
+		k, err := e.store.key(tx, r.Owner, false)
+		if err != nil {
+			return err
+		}
+		if k == nil {
+			return none
+		}
+		if d.data, err = k.seal.OpenBytes(d.data, documentPlace(id)); err != nil {
+			return notOpened(err)
+		}
 		_, err = tx.Exec(`DELETE FROM translate_document WHERE id = $1 AND owner = $2`, id, r.Owner)
 		return err
 	})
@@ -126,18 +142,11 @@ func (e *Engine) documentStatus(ctx context.Context, r *engine.Request, w engine
 }
 
 func (e *Engine) documentResult(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	if e.o.Sealer == nil {
-		return problem.New(problem.Unavailable, "translate.no_documents", "documents cannot be kept on this server; send the file to /v1/translate instead")
-	}
 	d, err := e.fetch(ctx, r, true)
-	if err != nil {
-		return err
-	}
-	data, err := e.o.Sealer.OpenBytes(d.data, "translated document "+r.Params["document"])
 	if err != nil {
 		return err
 	}
 	w.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": d.name}))
 	w.Start(200, mediaTypes[d.format])
-	return w.Write(data)
+	return w.Write(d.data)
 }

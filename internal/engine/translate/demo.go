@@ -23,7 +23,7 @@ func (e *Engine) SeedDemo(ctx context.Context, owner string) error {
 	}
 	var n int64
 	if err := e.o.DB.View(ctx, func(tx *db.Tx) error {
-		return tx.QueryRow(`SELECT COUNT(*) FROM translate_unit WHERE owner = $1`, owner).Scan(&n)
+		return tx.QueryRow(`SELECT COUNT(*) FROM translate_sealed_unit WHERE owner = $1`, owner).Scan(&n)
 	}); err != nil || n > 0 {
 		return err
 	}

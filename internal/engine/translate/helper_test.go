@@ -50,7 +50,7 @@ func newEngine(t testing.TB, change ...func(*Options)) *Engine {
 
 func engineOn(t testing.TB, d *db.DB, change ...func(*Options)) *Engine {
 	t.Helper()
-	o := Options{DB: d}
+	o := Options{DB: d, Sealer: sealer(t)}
 	for _, c := range change {
 		c(&o)
 	}

@@ -2,15 +2,16 @@ package translate
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/secret"
 )
 
 // Bounds of what an organisation keeps.
@@ -23,7 +24,11 @@ const (
 )
 
 // store is the room's SQL. Every statement names the owner.
-type store struct{ db *db.DB }
+type store struct {
+	db     *db.DB
+	sealer *secret.Sealer // nil: nothing can be kept
+	moved  atomic.Bool    // what versions before sealing stored is sealed
+}
 
 // Glossary is a list of terms. A term belongs to a pair of languages.
 type Glossary struct {
@@ -70,7 +75,7 @@ func checkDictionary(d *Dictionary) error {
 // createGlossary stores a new glossary.
 func (s *store) createGlossary(ctx context.Context, owner, name string, dicts []Dictionary) (*Glossary, error) {
 	var g *Glossary
-	err := s.db.Update(ctx, func(tx *db.Tx) error {
+	err := s.update(ctx, func(tx *db.Tx) error {
 		var n int64
 		if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_glossary WHERE owner = $1`, owner).Scan(&n); err != nil {
 			return err
@@ -82,41 +87,44 @@ func (s *store) createGlossary(ctx context.Context, owner, name string, dicts []
 		if _, err := tx.Exec(`INSERT INTO translate_glossary (id, owner, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)`, id, owner, name, now, now); err != nil {
 			return err
 		}
+		k, err := s.key(tx, owner, true)
+		if err != nil {
+			return err
+		}
 		for _, d := range dicts {
-			if err := insertTerms(tx, owner, id, d); err != nil {
+			if err := insertTerms(tx, k, id, d); err != nil {
 				return err
 			}
 		}
-		var err error
 		g, err = readGlossary(tx, owner, id)
 		return err
 	})
 	return g, err
 }
 
-func insertTerms(tx *db.Tx, owner, id string, d Dictionary) error {
-	cols := make([][]string, 6)
+func insertTerms(tx *db.Tx, k *ownerKey, id string, d Dictionary) error {
+	cols := make([][]string, 5)
+	var values [][]byte
 	at := map[string]int{}
 	for _, t := range d.Terms {
 		src, target := strings.TrimSpace(t.Source), strings.TrimSpace(t.Target)
+		hash := k.term(src)
+		value := k.close(k.place(id, d.Source, d.Target, hash), src, target)
 		if i, twice := at[src]; twice {
-			cols[5][i] = target
+			values[i] = value
 			continue
 		}
-		at[src] = len(cols[0])
-		for i, v := range []string{owner, id, d.Source, d.Target, src, target} {
+		at[src], values = len(values), append(values, value)
+		for i, v := range []string{k.owner, id, d.Source, d.Target, hash} {
 			cols[i] = append(cols[i], v)
 		}
 	}
-	if len(cols[0]) == 0 {
+	if len(values) == 0 {
 		return nil
 	}
-	data := make([]any, len(cols))
-	for i := range cols {
-		data[i] = cols[i]
-	}
-	_, _, err := tx.InsertRows("translate_term", []string{"owner", "glossary", "source_lang", "target_lang", "source", "target"}, data,
-		"ON CONFLICT (glossary, source_lang, target_lang, source) DO UPDATE SET target = excluded.target")
+	_, _, err := tx.InsertRows("translate_sealed_term", []string{"owner", "glossary", "source_lang", "target_lang", "hash", "sealed"},
+		[]any{cols[0], cols[1], cols[2], cols[3], cols[4], values},
+		"ON CONFLICT (glossary, source_lang, target_lang, hash) DO UPDATE SET sealed = excluded.sealed")
 	return err
 }
 
@@ -131,7 +139,7 @@ func readGlossary(tx *db.Tx, owner, id string) (*Glossary, error) {
 		return nil, err
 	}
 	g.Created, g.Updated = db.Time(created), db.Time(updated)
-	rows, err := tx.Query(`SELECT source_lang, target_lang, COUNT(*) FROM translate_term WHERE glossary = $1 AND owner = $2
+	rows, err := tx.Query(`SELECT source_lang, target_lang, COUNT(*) FROM translate_sealed_term WHERE glossary = $1 AND owner = $2
 		GROUP BY source_lang, target_lang ORDER BY source_lang, target_lang`, id, owner)
 	if err != nil {
 		return nil, err
@@ -149,7 +157,7 @@ func readGlossary(tx *db.Tx, owner, id string) (*Glossary, error) {
 
 // glossary reads one without its terms.
 func (s *store) glossary(ctx context.Context, owner, id string) (g *Glossary, err error) {
-	err = s.db.View(ctx, func(tx *db.Tx) error {
+	err = s.view(ctx, func(tx *db.Tx) error {
 		g, err = readGlossary(tx, owner, id)
 		return err
 	})
@@ -158,7 +166,7 @@ func (s *store) glossary(ctx context.Context, owner, id string) (g *Glossary, er
 
 // glossaries lists an owner's.
 func (s *store) glossaries(ctx context.Context, owner string) (all []Glossary, err error) {
-	err = s.db.View(ctx, func(tx *db.Tx) error {
+	err = s.view(ctx, func(tx *db.Tx) error {
 		all = []Glossary{}
 		ids, err := column(tx, `SELECT id FROM translate_glossary WHERE owner = $1 ORDER BY id`, owner)
 		if err != nil {
@@ -194,7 +202,7 @@ func column(tx *db.Tx, query string, args ...any) (list []string, err error) {
 
 // changeGlossary renames a glossary (name not "") and replaces (or, with merge, adds to) the terms of the pairs given.
 func (s *store) changeGlossary(ctx context.Context, owner, id, name string, dicts []Dictionary, merge bool) (g *Glossary, err error) {
-	err = s.db.Update(ctx, func(tx *db.Tx) error {
+	err = s.update(ctx, func(tx *db.Tx) error {
 		n, err := tx.Exec(`UPDATE translate_glossary SET name = CASE WHEN $1 = '' THEN name ELSE $2 END, updated_at = $3 WHERE id = $4 AND owner = $5`,
 			name, name, db.Micros(tx.Now()), id, owner)
 		if err != nil {
@@ -209,7 +217,11 @@ func (s *store) changeGlossary(ctx context.Context, owner, id, name string, dict
 					return err
 				}
 			}
-			if err := insertTerms(tx, owner, id, d); err != nil {
+			k, err := s.key(tx, owner, true)
+			if err != nil {
+				return err
+			}
+			if err := insertTerms(tx, k, id, d); err != nil {
 				return err
 			}
 		}
@@ -227,12 +239,12 @@ func (s *store) changeGlossary(ctx context.Context, owner, id, name string, dict
 }
 
 func deleteTerms(tx *db.Tx, owner, id, source, target string) (int64, error) {
-	return tx.Exec(`DELETE FROM translate_term WHERE owner = $1 AND glossary = $2 AND source_lang = $3 AND target_lang = $4`, owner, id, source, target)
+	return tx.Exec(`DELETE FROM translate_sealed_term WHERE owner = $1 AND glossary = $2 AND source_lang = $3 AND target_lang = $4`, owner, id, source, target)
 }
 
 // deleteDictionary deletes a glossary's terms of a pair.
 func (s *store) deleteDictionary(ctx context.Context, owner, id, source, target string) error {
-	return s.db.Update(ctx, func(tx *db.Tx) error {
+	return s.update(ctx, func(tx *db.Tx) error {
 		n, err := deleteTerms(tx, owner, id, source, target)
 		if err == nil && n == 0 {
 			return noGlossary(id)
@@ -243,8 +255,8 @@ func (s *store) deleteDictionary(ctx context.Context, owner, id, source, target 
 
 // deleteGlossary deletes a glossary with its terms.
 func (s *store) deleteGlossary(ctx context.Context, owner, id string) error {
-	return s.db.Update(ctx, func(tx *db.Tx) error {
-		if _, err := tx.Exec(`DELETE FROM translate_term WHERE owner = $1 AND glossary = $2`, owner, id); err != nil {
+	return s.update(ctx, func(tx *db.Tx) error {
+		if _, err := tx.Exec(`DELETE FROM translate_sealed_term WHERE owner = $1 AND glossary = $2`, owner, id); err != nil {
 			return err
 		}
 		n, err := tx.Exec(`DELETE FROM translate_glossary WHERE id = $1 AND owner = $2`, id, owner)
@@ -257,7 +269,7 @@ func (s *store) deleteGlossary(ctx context.Context, owner, id string) error {
 
 // terms reads a glossary's terms for a pair of languages. A glossary for a language serves its regions.
 func (s *store) terms(ctx context.Context, owner, id, source, target string) (all []Term, err error) {
-	err = s.db.View(ctx, func(tx *db.Tx) error {
+	err = s.view(ctx, func(tx *db.Tx) error {
 		all = nil
 		var n int64
 		if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_glossary WHERE id = $1 AND owner = $2`, id, owner).Scan(&n); err != nil {
@@ -268,22 +280,39 @@ func (s *store) terms(ctx context.Context, owner, id, source, target string) (al
 		}
 		sb, _, _ := strings.Cut(source, "-")
 		tb, _, _ := strings.Cut(target, "-")
-		rows, err := tx.Query(`SELECT source, target FROM translate_term WHERE owner = $1 AND glossary = $2 AND source_lang IN ($3, $4) AND target_lang IN ($5, $6) ORDER BY source`,
-			owner, id, source, sb, target, tb)
-		if err != nil {
+		k, err := s.key(tx, owner, false)
+		if err != nil || k == nil {
 			return err
 		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var t Term
-			if err := rows.Scan(&t.Source, &t.Target); err != nil {
+		return eachRow(tx, func(rows *db.Rows) error {
+			var from, to, hash string
+			var value []byte
+			if err := rows.Scan(&from, &to, &hash, &value); err != nil {
 				return err
 			}
-			all = append(all, t)
-		}
-		return rows.Err()
+			src, tgt, err := k.open(value, k.place(id, from, to, hash))
+			all = append(all, Term{src, tgt})
+			return err
+		}, `SELECT source_lang, target_lang, hash, sealed FROM translate_sealed_term WHERE owner = $1 AND glossary = $2 AND source_lang IN ($3, $4) AND target_lang IN ($5, $6)`,
+			owner, id, source, sb, target, tb)
 	})
+	slices.SortFunc(all, func(a, b Term) int { return strings.Compare(a.Source, b.Source) })
 	return all, err
+}
+
+// eachRow runs scan on every row of a query.
+func eachRow(tx *db.Tx, scan func(*db.Rows) error, query string, args ...any) error {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // Unit is a text and its approved translation.
@@ -294,16 +323,10 @@ type Unit struct {
 	TargetLang string `json:"target"`
 }
 
-// unitHash names a source text: by its letters, white space apart.
-func unitHash(text string) string {
-	h := sha256.Sum256([]byte(strings.Join(strings.Fields(text), " ")))
-	return hex.EncodeToString(h[:16])
-}
-
 // touchMemory counts an owner's units anew after a change, and refuses more than there may be.
 func touchMemory(tx *db.Tx, owner string) error {
 	var n int64
-	if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_unit WHERE owner = $1`, owner).Scan(&n); err != nil {
+	if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_sealed_unit WHERE owner = $1`, owner).Scan(&n); err != nil {
 		return err
 	}
 	if n > maxUnits {
@@ -316,77 +339,96 @@ func touchMemory(tx *db.Tx, owner string) error {
 
 // addUnits stores units; one with a source that is there already replaces it.
 func (s *store) addUnits(ctx context.Context, owner string, units []Unit) error {
-	return s.db.Update(ctx, func(tx *db.Tx) error {
-		cols := make([][]string, 6)
-		var times []int64
-		at := map[string]int{}
-		for _, u := range units {
-			h := unitHash(u.Source)
-			k := u.SourceLang + "\t" + u.TargetLang + "\t" + h
-			if i, twice := at[k]; twice {
-				cols[5][i] = u.Target
-				continue
-			}
-			at[k] = len(times)
-			for i, v := range []string{owner, u.SourceLang, u.TargetLang, h, u.Source, u.Target} {
-				cols[i] = append(cols[i], v)
-			}
-			times = append(times, db.Micros(tx.Now()))
-		}
-		if len(times) == 0 {
-			return nil
-		}
-		_, _, err := tx.InsertRows("translate_unit", []string{"owner", "source_lang", "target_lang", "hash", "source", "target", "updated_at"},
-			[]any{cols[0], cols[1], cols[2], cols[3], cols[4], cols[5], times},
-			"ON CONFLICT (owner, source_lang, target_lang, hash) DO UPDATE SET source = excluded.source, target = excluded.target, updated_at = excluded.updated_at")
+	if len(units) == 0 {
+		return nil
+	}
+	return s.update(ctx, func(tx *db.Tx) error {
+		k, err := s.key(tx, owner, true)
 		if err != nil {
+			return err
+		}
+		if err := insertUnits(tx, k, units); err != nil {
 			return err
 		}
 		return touchMemory(tx, owner)
 	})
 }
 
+func insertUnits(tx *db.Tx, k *ownerKey, units []Unit) error {
+	cols := make([][]string, 4)
+	var values [][]byte
+	var times []int64
+	at := map[string]int{}
+	for _, u := range units {
+		hash := k.unit(u.Source)
+		place := k.place("unit", u.SourceLang, u.TargetLang, hash)
+		value := k.close(place, u.Source, u.Target)
+		if i, twice := at[place]; twice {
+			values[i] = value
+			continue
+		}
+		at[place], values, times = len(values), append(values, value), append(times, db.Micros(tx.Now()))
+		for i, v := range []string{k.owner, u.SourceLang, u.TargetLang, hash} {
+			cols[i] = append(cols[i], v)
+		}
+	}
+	_, _, err := tx.InsertRows("translate_sealed_unit", []string{"owner", "source_lang", "target_lang", "hash", "sealed", "updated_at"},
+		[]any{cols[0], cols[1], cols[2], cols[3], values, times},
+		"ON CONFLICT (owner, source_lang, target_lang, hash) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at")
+	return err
+}
+
 // units reads an owner's units of a pair ("" for any language), in a stable order, after the one of the cursor.
 func (s *store) units(ctx context.Context, owner, source, target, after string, limit int) (all []Unit, next string, err error) {
-	err = s.db.View(ctx, func(tx *db.Tx) error {
-		all, next, err = readUnits(tx, owner, source, target, after, limit)
+	err = s.view(ctx, func(tx *db.Tx) error {
+		all, next, err = s.readUnits(tx, owner, source, target, after, limit)
 		return err
 	})
 	return all, next, err
 }
 
-func readUnits(tx *db.Tx, owner, source, target, after string, limit int) (all []Unit, next string, err error) {
+func (s *store) readUnits(tx *db.Tx, owner, source, target, after string, limit int) (all []Unit, next string, err error) {
 	all = []Unit{}
-	rows, err := tx.Query(`SELECT source_lang, target_lang, hash, source, target FROM translate_unit
-		WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND source_lang || '.' || target_lang || '.' || hash > $6
-		ORDER BY source_lang || '.' || target_lang || '.' || hash LIMIT $7`, owner, source, source, target, target, after, int64(limit+1))
-	if err != nil {
-		return nil, "", err
+	k, err := s.key(tx, owner, false)
+	if err != nil || k == nil {
+		return all, "", err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
+	more, last := false, ""
+	err = eachRow(tx, func(rows *db.Rows) error {
+		if more = len(all) == limit; more {
+			return nil
+		}
 		var u Unit
 		var hash string
-		if err := rows.Scan(&u.SourceLang, &u.TargetLang, &hash, &u.Source, &u.Target); err != nil {
-			return nil, "", err
+		var value []byte
+		if err := rows.Scan(&u.SourceLang, &u.TargetLang, &hash, &value); err != nil {
+			return err
 		}
-		if len(all) == limit {
-			last := all[limit-1]
-			return all, last.SourceLang + "." + last.TargetLang + "." + unitHash(last.Source), nil
-		}
+		last = u.SourceLang + "." + u.TargetLang + "." + hash
+		u.Source, u.Target, err = k.open(value, k.place("unit", u.SourceLang, u.TargetLang, hash))
 		all = append(all, u)
+		return err
+	}, `SELECT source_lang, target_lang, hash, sealed FROM translate_sealed_unit
+		WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND source_lang || '.' || target_lang || '.' || hash > $6
+		ORDER BY source_lang || '.' || target_lang || '.' || hash LIMIT $7`, owner, source, source, target, target, after, int64(limit+1))
+	if more {
+		next = last
 	}
-	return all, "", rows.Err()
+	return all, next, err
 }
 
 // deleteUnits deletes an owner's units: one by its source text, or all of a pair, or all.
 func (s *store) deleteUnits(ctx context.Context, owner, source, target, text string) (n int64, err error) {
-	hash := ""
-	if text != "" {
-		hash = unitHash(text)
-	}
-	err = s.db.Update(ctx, func(tx *db.Tx) error {
-		if n, err = tx.Exec(`DELETE FROM translate_unit WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND ($6 = '' OR hash = $7)`,
+	err = s.update(ctx, func(tx *db.Tx) error {
+		hash := ""
+		if text != "" {
+			k, err := s.key(tx, owner, false)
+			if err != nil || k == nil {
+				return err
+			}
+			hash = k.unit(text)
+		}
+		if n, err = tx.Exec(`DELETE FROM translate_sealed_unit WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND ($6 = '' OR hash = $7)`,
 			owner, source, source, target, target, hash, hash); err != nil {
 			return err
 		}
@@ -397,7 +439,7 @@ func (s *store) deleteUnits(ctx context.Context, owner, source, target, text str
 
 // exact finds the units of the source texts.
 func (s *store) exact(ctx context.Context, owner, source, target string, texts []string) (found map[string]string, revision int64, err error) {
-	err = s.db.View(ctx, func(tx *db.Tx) error {
+	err = s.view(ctx, func(tx *db.Tx) error {
 		found = map[string]string{}
 		err := tx.QueryRow(`SELECT revision FROM translate_memory WHERE owner = $1 AND units > 0`, owner).Scan(&revision)
 		if errors.Is(err, db.ErrNoRows) {
@@ -407,28 +449,29 @@ func (s *store) exact(ctx context.Context, owner, source, target string, texts [
 		if err != nil {
 			return err
 		}
+		k, err := s.key(tx, owner, false)
+		if err != nil || k == nil {
+			return err
+		}
 		byHash := map[string][]string{}
 		var hashes []string
 		for _, t := range texts {
-			h := unitHash(t)
+			h := k.unit(t)
 			byHash[h] = append(byHash[h], t)
 			hashes = append(hashes, h)
 		}
-		rows, err := tx.Query(`SELECT hash, target FROM translate_unit WHERE owner = $1 AND source_lang = $2 AND target_lang = $3 AND hash `+tx.Dialect().In("$4"), owner, source, target, hashes)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var h, t string
-			if err := rows.Scan(&h, &t); err != nil {
+		return eachRow(tx, func(rows *db.Rows) error {
+			var h string
+			var value []byte
+			if err := rows.Scan(&h, &value); err != nil {
 				return err
 			}
+			_, t, err := k.open(value, k.place("unit", source, target, h))
 			for _, text := range byHash[h] {
 				found[text] = t
 			}
-		}
-		return rows.Err()
+			return err
+		}, `SELECT hash, sealed FROM translate_sealed_unit WHERE owner = $1 AND source_lang = $2 AND target_lang = $3 AND hash `+tx.Dialect().In("$4"), owner, source, target, hashes)
 	})
 	return found, revision, err
 }

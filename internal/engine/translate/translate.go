@@ -15,7 +15,7 @@
 //   - a hint that an engine cannot follow is listed as ignored;
 //   - placeholders, tags and glossary terms are in the result exactly once, and tags nest as before;
 //   - a call's Measure is what is charged: the code points of the text to translate, markup not counted;
-//   - an owner sees only its own glossaries, memory and documents;
+//   - an owner sees only its own glossaries, memory and documents, and their texts are sealed at rest;
 //   - nothing is loaded and no process started before it is needed.
 package translate
 
@@ -46,7 +46,7 @@ var Migrations = db.Migrations{Room: "translate", FS: migrations}
 // Options say what the engine works with.
 type Options struct {
 	DB     *db.DB         // of glossaries and memories
-	Sealer *secret.Sealer // seals documents that wait to be fetched; nil: the DeepL document contract is off
+	Sealer *secret.Sealer // seals glossaries, memories and documents that wait to be fetched; nil: none can be kept
 	Dir    engine.Dir     // its apertium/modes, if it has them, stand in for Debian's
 	Clock  clock.Clock    // nil: the machine's
 	Log    *slog.Logger   // nil: none
@@ -92,7 +92,7 @@ func New(o Options) (*Engine, error) {
 	if o.Identify == nil {
 		o.Identify = guess
 	}
-	e := &Engine{o: o, dict: &dictionary{}, apt: newApertium(o.Dir.Path("apertium", "modes"), o.Log), store: &store{o.DB}}
+	e := &Engine{o: o, dict: &dictionary{}, apt: newApertium(o.Dir.Path("apertium", "modes"), o.Log), store: &store{db: o.DB, sealer: o.Sealer}}
 	e.routes = routes{[]machine{e.dict, e.apt}}
 	e.index = newFuzzyCache(e.store)
 	e.serves = map[string]handler{}
