@@ -73,6 +73,7 @@ watch            domain      catalog egress job meter notify telemetry
 engine           foundation
 engine/proc      engine
 engine/onnx      engine
+engine/sherpa    engine
 engine/translate engine
 engine/text      engine
 engine/speech    engine
@@ -171,7 +172,7 @@ func checkFile(path string, file *ast.File) (faults []string) {
 	own, ok := rooms[from]
 	switch {
 	case under(pkg, "cmd"):
-		own = line{"", map[string]bool{"problem": true, "server": true, "engine/onnx": true}}
+		own = line{"", map[string]bool{"problem": true, "server": true, "engine/onnx": true, "engine/sherpa": true}}
 		from = "cmd"
 	case from == "server":
 	case !ok:

@@ -1,30 +1,17 @@
 package onnx_test
 
 import (
-	"encoding/binary"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/engine/onnx/onnxtest"
 )
-
-// A few lines of ONNX's protobuf schema (onnx.proto3), enough to write small models.
-type message []byte
-
-func (m *message) number(field int, v int64) {
-	*m = binary.AppendUvarint(*m, uint64(field)<<3)
-	*m = binary.AppendUvarint(*m, uint64(v))
-}
-
-func (m *message) bytes(field int, v []byte) {
-	*m = binary.AppendUvarint(*m, uint64(field)<<3|2)
-	*m = binary.AppendUvarint(*m, uint64(len(v)))
-	*m = append(*m, v...)
-}
 
 type input struct {
 	name  string
-	kind  int64 // TensorProto.DataType: 1 float, 2 uint8, 6 int32, 7 int64, 9 bool, 11 double
+	kind  int64
 	shape []int64
 }
 
@@ -34,74 +21,25 @@ type node struct {
 	numbers map[string]int64 // attributes
 }
 
-func valueInfo(v input) []byte {
-	var shape, tensor, kind, info message
-	for _, d := range v.shape {
-		var dim message
-		if d < 0 {
-			dim.bytes(2, []byte("N"))
-		} else {
-			dim.number(1, d)
-		}
-		shape.bytes(1, dim)
-	}
-	tensor.number(1, v.kind)
-	tensor.bytes(2, shape)
-	kind.bytes(1, tensor)
-	info.bytes(1, []byte(v.name))
-	info.bytes(2, kind)
-	return info
-}
-
-// writeModel writes a model and gives its path.
+// writeModel writes a model, whose weights are square matrices, and gives its path.
 func writeModel(t testing.TB, dir string, nodes []node, weights map[string][]float32, inputs, outputs []input) string {
 	t.Helper()
-	var graph, model, opset message
+	var m onnxtest.Model
 	for _, n := range nodes {
-		var m message
-		for _, s := range n.in {
-			m.bytes(1, []byte(s))
-		}
-		for _, s := range n.out {
-			m.bytes(2, []byte(s))
-		}
-		m.bytes(4, []byte(n.op))
-		for name, v := range n.numbers {
-			var a message
-			a.bytes(1, []byte(name))
-			a.number(3, v)
-			a.number(20, 2) // INT
-			m.bytes(5, a)
-		}
-		graph.bytes(1, m)
+		m.Nodes = append(m.Nodes, onnxtest.Node{Op: n.op, In: n.in, Out: n.out, Ints: n.numbers})
 	}
-	graph.bytes(2, []byte("test"))
-	for name, w := range weights { // square matrices
-		var m message
+	for name, w := range weights {
 		side := int64(math.Sqrt(float64(len(w))))
-		m.number(1, side)
-		m.number(1, side)
-		m.number(2, 1)
-		m.bytes(8, []byte(name))
-		raw := make([]byte, 0, 4*len(w))
-		for _, v := range w {
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
-		m.bytes(9, raw)
-		graph.bytes(5, m)
+		m.Weights = append(m.Weights, onnxtest.Tensor{Name: name, Shape: []int64{side, side}, F32: w})
 	}
-	for _, v := range inputs {
-		graph.bytes(11, valueInfo(v))
+	for _, p := range inputs {
+		m.Inputs = append(m.Inputs, onnxtest.Port{Name: p.name, Type: p.kind, Shape: p.shape})
 	}
-	for _, v := range outputs {
-		graph.bytes(12, valueInfo(v))
+	for _, p := range outputs {
+		m.Outputs = append(m.Outputs, onnxtest.Port{Name: p.name, Type: p.kind, Shape: p.shape})
 	}
-	opset.number(2, 13)
-	model.number(1, 8)
-	model.bytes(7, graph)
-	model.bytes(8, opset)
 	path := filepath.Join(dir, "model.onnx")
-	if err := os.WriteFile(path, model, 0o600); err != nil {
+	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -1,0 +1,6 @@
+package main
+
+import "os"
+
+// output is the standard output.
+func output() (*os.File, error) { return os.Stdout, nil }

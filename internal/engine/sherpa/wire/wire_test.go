@@ -1,0 +1,155 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func request() *Request {
+	return &Request{Model: Model{Type: "transducer", Streaming: true, Files: map[string]string{"encoder": "/a/encoder.onnx"}, Rate: 8000, Features: 23},
+		Language: "zh", Translate: true, PCM: []int16{0, 1, -1, 32767, -32768}}
+}
+
+func answer() *Answer {
+	return &Answer{Text: " 你好 world", Language: "zh", Tokens: []string{"你", "好", " world"}, Starts: []float32{0, 0.04, 0.5}, LogProbs: []float32{-0.1, -2, 0}}
+}
+
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	frame, err := request().Frame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := Read(bytes.NewReader(frame))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := ParseRequest(payload)
+	if diff := cmp.Diff(request(), q); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	for _, want := range []*Answer{answer(), {Refusal: "no"}, {}} {
+		if frame, err = want.Frame(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseAnswer(frame[4:])
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+	}
+}
+
+// TestBounds: what is beyond them can neither be written nor read.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Request){
+		"sound":       func(q *Request) { q.PCM = make([]int16, MaxSamples+1) },
+		"files":       func(q *Request) { q.Model.Files = many(maxFiles + 1) },
+		"path":        func(q *Request) { q.Model.Files["encoder"] = strings.Repeat("a", maxText+1) },
+		"end in path": func(q *Request) { q.Model.Files["encoder"] = "a\x00b" },
+		"type":        func(q *Request) { q.Model.Type = "a\x00" },
+		"language":    func(q *Request) { q.Language = "\xff" },
+		"rate":        func(q *Request) { q.Model.Rate = -1 },
+		"features":    func(q *Request) { q.Model.Features = 1 << 20 },
+	} {
+		q := request()
+		change(q)
+		if _, err := q.Frame(); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	for name, a := range map[string]*Answer{
+		"tokens": {Tokens: make([]string, MaxTokens+1)},
+		"starts": {Tokens: []string{"a"}, Starts: []float32{1, 2}},
+		"text":   {Text: strings.Repeat("a", MaxHead)},
+	} {
+		if _, err := a.Frame(); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	long := &Answer{Refusal: strings.Repeat("é", maxRefusal)}
+	if frame, err := long.Frame(); err != nil || len(frame) > maxRefusal+100 {
+		t.Errorf("a long refusal: %v, %d bytes", err, len(frame))
+	}
+}
+
+func many(n int) map[string]string {
+	m := map[string]string{}
+	for i := range n {
+		m[strings.Repeat("a", i)] = "b"
+	}
+	return m
+}
+
+func TestReadBounds(t *testing.T) {
+	if _, err := Read(bytes.NewReader([]byte{255, 255, 255, 255})); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
+	}
+	for _, b := range [][]byte{{1, 0}, {1, 0, 0, 0}, {9, 0, 0, 0, 1}} {
+		if _, err := Read(bytes.NewReader(b)); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%v: %v", b, err)
+		}
+	}
+	if _, err := Read(bytes.NewReader(nil)); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		_, _ = Read(bytes.NewReader([]byte{0, 0, 40, 0, 1}))
+	}
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 1<<20 {
+		t.Errorf("%d bytes for nothing", after.TotalAlloc-before.TotalAlloc)
+	}
+}
+
+func seeds(f *testing.F) {
+	f.Helper()
+	for _, m := range []interface{ Frame() ([]byte, error) }{request(), &Request{}, answer(), &Answer{Refusal: "no"}} {
+		frame, err := m.Frame()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(frame[4:])
+	}
+	f.Add([]byte{})
+	f.Add([]byte("\x02\x00\x00\x00{}\x01"))
+	f.Add([]byte("\xff\xff\xff\x7f{}"))
+}
+
+// FuzzRequest: what can be read can be written and read again to the same.
+func FuzzRequest(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		q, err := ParseRequest(payload)
+		if err != nil {
+			return
+		}
+		frame, err := q.Frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := ParseRequest(frame[4:]); err != nil || !cmp.Equal(again, q) {
+			t.Fatal(err, cmp.Diff(q, again))
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		a, err := ParseAnswer(payload)
+		if err != nil {
+			return
+		}
+		if _, err := a.Frame(); err != nil && !errors.Is(err, ErrTooLarge) {
+			t.Fatal(err)
+		}
+	})
+}
