@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -142,7 +141,7 @@ func (e *Engine) serveDeepL(ctx context.Context, r *engine.Request, w engine.Wri
 	}
 	all, err := e.run(ctx, j, nil)
 	if err != nil {
-		return unsupported(err, j)
+		return unsupported(err)
 	}
 	w.Used(engine.Units(j.characters()))
 	out := make([]deepLTranslation, len(all))
@@ -220,115 +219,4 @@ func (e *Engine) serveDeepLUsage(ctx context.Context, r *engine.Request, w engin
 		return err
 	}
 	return engine.WriteJSON(w, 200, map[string]int64{"character_count": n, "character_limit": limit})
-}
-
-// deepLPairs lists the pairs for which there can be glossaries: all.
-func (e *Engine) deepLPairs(_ context.Context, _ *engine.Request, w engine.Writer) error {
-	type pairCodes struct {
-		Source string `json:"source_lang"`
-		Target string `json:"target_lang"`
-	}
-	list := []pairCodes{}
-	for _, r := range e.routes.reachable() {
-		list = append(list, pairCodes{strings.ToLower(r[0].from), strings.ToLower(r[len(r)-1].to)})
-	}
-	return engine.WriteJSON(w, 200, map[string]any{"supported_languages": list})
-}
-
-// deepLGlossary is a glossary of one pair, DeepL's v2.
-type deepLGlossary struct {
-	ID      string    `json:"glossary_id"`
-	Ready   bool      `json:"ready"`
-	Name    string    `json:"name"`
-	Source  string    `json:"source_lang"`
-	Target  string    `json:"target_lang"`
-	Created time.Time `json:"creation_time"`
-	Count   int64     `json:"entry_count"`
-}
-
-func glossary2(g *Glossary) deepLGlossary {
-	out := deepLGlossary{ID: g.ID, Ready: true, Name: g.Name, Created: g.Created}
-	if len(g.Dictionaries) > 0 {
-		d := g.Dictionaries[0]
-		out.Source, out.Target, out.Count = strings.ToLower(d.Source), strings.ToLower(d.Target), d.Count
-	}
-	return out
-}
-
-func (e *Engine) listDeepL2(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	all, err := e.store.glossaries(ctx, r.Owner)
-	if err != nil {
-		return err
-	}
-	list := []deepLGlossary{}
-	for i := range all {
-		if len(all[i].Dictionaries) == 1 {
-			list = append(list, glossary2(&all[i]))
-		}
-	}
-	return engine.WriteJSON(w, 200, map[string]any{"glossaries": list})
-}
-
-// deepLDictionary reads the fields of one dictionary; prefix is "" or "dictionaries[0].".
-func deepLDictionary(v url.Values, prefix string) (Dictionary, error) {
-	d := Dictionary{Source: v.Get(prefix + "source_lang"), Target: v.Get(prefix + "target_lang")}
-	var err error
-	if d.Terms, err = readTerms(v.Get(prefix+"entries"), v.Get(prefix+"entries_format")); err != nil {
-		return d, err
-	}
-	return d, checkDictionary(&d)
-}
-
-func (e *Engine) createDeepL2(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	v, err := deepLFields(r)
-	if err != nil {
-		return err
-	}
-	d, err := deepLDictionary(v, "")
-	if err != nil {
-		return err
-	}
-	b := glossaryBody{Name: v.Get("name"), Dictionaries: []Dictionary{d}}
-	if err := b.check(); err != nil {
-		return err
-	}
-	if b.Name == "" || len(d.Terms) == 0 {
-		return engine.Invalid("entries", "a glossary needs a name and entries")
-	}
-	g, err := e.store.createGlossary(ctx, r.Owner, b.Name, b.Dictionaries)
-	if err != nil {
-		return err
-	}
-	return engine.WriteJSON(w, 201, glossary2(g))
-}
-
-func (e *Engine) getDeepL2(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	g, err := e.store.glossary(ctx, r.Owner, r.Params["glossary"])
-	if err != nil {
-		return err
-	}
-	return engine.WriteJSON(w, 200, glossary2(g))
-}
-
-func (e *Engine) entriesDeepL2(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	g, err := e.store.glossary(ctx, r.Owner, r.Params["glossary"])
-	if err != nil {
-		return err
-	}
-	var terms []Term
-	if len(g.Dictionaries) > 0 {
-		if terms, err = e.store.terms(ctx, r.Owner, g.ID, g.Dictionaries[0].Source, g.Dictionaries[0].Target); err != nil {
-			return err
-		}
-	}
-	w.Start(200, "text/tab-separated-values")
-	return w.Write([]byte(writeTerms(terms)))
-}
-
-func (e *Engine) deleteDeepL(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	if err := e.store.deleteGlossary(ctx, r.Owner, r.Params["glossary"]); err != nil {
-		return err
-	}
-	w.Start(204, "")
-	return nil
 }

@@ -143,6 +143,6 @@ func FuzzDeepLForm(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		_, _ = readDeepL3(r)
+		_, _ = readDeepLGlossary(r)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"mime"
 	"time"
@@ -55,7 +56,7 @@ func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine
 	}
 	all, err := e.run(ctx, j, nil)
 	if err != nil {
-		return unsupported(err, j)
+		return unsupported(err)
 	}
 	w.Used(engine.Units(j.characters()))
 	id, key := db.NewID("doc", e.o.Clock.Now()), rand.Text()+rand.Text()
@@ -149,4 +150,22 @@ func (e *Engine) documentResult(ctx context.Context, r *engine.Request, w engine
 	w.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": d.name}))
 	w.Start(200, mediaTypes[d.format])
 	return w.Write(d.data)
+}
+
+// decodeKey reads document_key of a form or of JSON.
+func decodeKey(r *engine.Request) (string, error) {
+	if isForm(r.Type) || engine.IsMultipart(r.Type) {
+		v, err := deepLFields(r)
+		if err != nil {
+			return "", err
+		}
+		return v.Get("document_key"), nil
+	}
+	var b struct {
+		Key string `json:"document_key"`
+	}
+	if json.Unmarshal(r.Body, &b) != nil {
+		return "", engine.Invalid("document_key", "is missing")
+	}
+	return b.Key, nil
 }

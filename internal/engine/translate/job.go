@@ -194,7 +194,7 @@ func (w *work) prepare(ctx context.Context) error {
 		}
 	}
 	if w.route == nil {
-		return w.e.noRoute(w.t.Source, j.target, j.engine)
+		return w.e.noRoute(w.t.Source, j.target, j.engine, w.t.Detected)
 	}
 	w.t.Engine, w.t.Model, w.t.Quality, w.t.Via = w.route.engine(), w.route.model(), w.route.quality(), w.route.via()
 	for hint, given := range map[string]bool{"context": j.hints.context != "", "formality": j.hints.formality != ""} {
@@ -254,8 +254,25 @@ func (e *Engine) identify(text string) (string, float64) {
 	return guess(text)
 }
 
-// noRoute tells why there is no translation between the languages.
-func (e *Engine) noRoute(from, to, named string) error {
+// noPair is why there is no translation between two languages that are known here.
+type noPair struct {
+	from, to   string
+	identified bool
+	targets    []string // from from
+}
+
+func (n *noPair) Error() string { return "no pair " + n.from + "-" + n.to }
+
+// into lists the targets that there are.
+func (n *noPair) into() string {
+	if len(n.targets) == 0 {
+		return "–"
+	}
+	return strings.Join(n.targets, ", ")
+}
+
+// noRoute tells why there is no translation between the languages, the first of which may have been identified.
+func (e *Engine) noRoute(from, to, named string, identified bool) error {
 	if named != "" && named != e.dict.name() && named != e.apt.name() {
 		return engine.Invalid("engine", "is not an engine here; GET /v1/translate/languages lists them")
 	}
@@ -267,7 +284,17 @@ func (e *Engine) noRoute(from, to, named string) error {
 			return engine.Invalid(field, "is not a language that is known here; GET /v1/translate/languages lists them")
 		}
 	}
-	return engine.NeedsUpstream("translation from " + languageName(from) + " to " + languageName(to))
+	n := &noPair{from: from, to: to, identified: identified}
+	for _, r := range e.routes.reachable() {
+		if r[0].from == from {
+			n.targets = append(n.targets, r[len(r)-1].to)
+		}
+	}
+	err := problem.As(engine.NeedsUpstream("translation from " + languageName(from) + " to " + languageName(to)))
+	if identified {
+		err = err.WithField("source", "was identified as %q; give it if it is another", from)
+	}
+	return err.WithField("target", "from %q there are: %s", from, n.into()).Because(n)
 }
 
 func languageName(l string) string {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // libreBody is LibreTranslate's POST /translate, https://docs.libretranslate.com/api.
@@ -50,10 +51,15 @@ func readLibreBody(r *engine.Request) (*libreBody, error) {
 			return nil, engine.Invalid("q", "must be a text, or a list of texts")
 		}
 	}
-	if len(b.texts) == 0 {
-		return nil, engine.Invalid("q", "is missing: the text")
+	if strings.Join(b.texts, "") == "" {
+		return nil, missingParameter("q")
 	}
 	return b, nil
+}
+
+// missingParameter is what LibreTranslate says.
+func missingParameter(name string) error {
+	return problem.New(problem.Invalid, "translate.libre_missing", "Invalid request: missing %s parameter", name)
 }
 
 func isForm(contentType string) bool {
@@ -68,6 +74,9 @@ func (b *libreBody) job(owner string) (*job, error) {
 		j.format = formatHTML
 	default:
 		return nil, engine.Invalid("format", "must be text or html")
+	}
+	if b.Target == "" {
+		return nil, missingParameter("target")
 	}
 	if err := j.languages("source", b.Source, "target", b.Target); err != nil {
 		return nil, err
@@ -100,7 +109,7 @@ func (e *Engine) serveLibre(ctx context.Context, r *engine.Request, w engine.Wri
 	}
 	all, err := e.run(ctx, j, nil)
 	if err != nil {
-		return unsupported(err, j)
+		return unsupported(err)
 	}
 	w.Used(engine.Units(j.characters()))
 	texts, detected := make([]string, len(all)), make([]detection, len(all))

@@ -66,6 +66,9 @@ func readTranslate(r *engine.Request) (*job, error) {
 	default:
 		return nil, engine.Invalid("text", "is missing: the text to translate, or texts for several")
 	}
+	if err := notBlank(texts...); err != nil {
+		return nil, err
+	}
 	return j, j.addTexts(texts)
 }
 
@@ -238,6 +241,9 @@ func readFile(r *engine.Request) (*job, error) {
 	}
 	j, err := b.job(r.Owner)
 	if err != nil {
+		return nil, err
+	}
+	if err := notBlank(string(files[0].Data)); err != nil {
 		return nil, err
 	}
 	j.file, j.name = true, files[0].Name

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"mime"
 	"path"
 	"strconv"
@@ -139,6 +140,9 @@ func readPlain(r *engine.Request) (*job, error) {
 	if b.Text == nil {
 		return nil, engine.Invalid("text", "is missing: the text to translate")
 	}
+	if err := notBlank(*b.Text); err != nil {
+		return nil, err
+	}
 	if err := j.languages("sourceLanguage", b.SourceLanguage, "targetLanguage", b.TargetLanguage); err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func (e *Engine) servePlain(ctx context.Context, r *engine.Request, w engine.Wri
 	}
 	all, err := e.run(ctx, j, nil)
 	if err != nil {
-		return unsupported(err, j)
+		return unsupported(err)
 	}
 	w.Used(engine.Units(j.characters()))
 	t := all[0]
@@ -168,11 +172,25 @@ func (e *Engine) servePlain(ctx context.Context, r *engine.Request, w engine.Wri
 
 // unsupported makes a pair that no engine here knows the caller's fault, in contracts whose clients would try again on a
 // 5xx.
-func unsupported(err error, j *job) error {
-	if p := problem.As(err); p.ID == "engine.needs_upstream" {
-		return problem.New(problem.Invalid, "translate.no_pair", "there is no translation from %q to %q here; /v1/translate/languages lists the pairs", j.source, j.target).Because(err)
+func unsupported(err error) error {
+	var n *noPair
+	switch {
+	case !errors.As(err, &n):
+		return err
+	case n.identified:
+		return problem.New(problem.Invalid, "translate.no_pair_identified", "the text was identified as %q, and there is no translation from %q to %q here, only to: %s; if it is in another language, name that", n.from, n.from, n.to, n.into()).Because(err)
 	}
-	return err
+	return problem.New(problem.Invalid, "translate.no_pair", "there is no translation from %q to %q here; from %q there are: %s", n.from, n.to, n.from, n.into()).Because(err)
+}
+
+// notBlank refuses a call that has nothing to translate.
+func notBlank(texts ...string) error {
+	for _, t := range texts {
+		if strings.TrimSpace(t) != "" {
+			return nil
+		}
+	}
+	return problem.New(problem.Invalid, "translate.empty", "text is empty; send the text to translate").WithField("text", "is empty")
 }
 
 // pairInfo is a line of GET /v1/translate/languages.

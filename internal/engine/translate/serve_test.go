@@ -22,6 +22,9 @@ func TestPlain(t *testing.T) {
 	for name, c := range map[string]struct{ body, id string }{
 		"empty":        {"", "engine.empty_body"},
 		"no text":      {`{"sourceLanguage":"en","targetLanguage":"zh"}`, "engine.invalid"},
+		"empty text":   {`{"text":"","sourceLanguage":"en","targetLanguage":"zh"}`, "translate.empty"},
+		"white space":  {`{"text":" \n\t","sourceLanguage":"en","targetLanguage":"zh"}`, "translate.empty"},
+		"identified":   {`{"text":"こんにちは、元気ですか","targetLanguage":"th"}`, "translate.no_pair_identified"},
 		"no target":    {`{"text":"a","sourceLanguage":"en"}`, "engine.invalid"},
 		"bad language": {`{"text":"a","sourceLanguage":"en","targetLanguage":"klingonish!"}`, "engine.invalid"},
 		"no pair":      {`{"text":"a","sourceLanguage":"en","targetLanguage":"th"}`, "translate.no_pair"},
@@ -103,6 +106,8 @@ func TestInvalidRequests(t *testing.T) {
 	for name, c := range map[string]struct{ body, id string }{
 		"nothing":      {`{"target":"zh"}`, "engine.invalid"},
 		"both":         {`{"text":"a","texts":["b"],"target":"zh"}`, "engine.invalid"},
+		"empty":        {`{"text":"","target":"zh"}`, "translate.empty"},
+		"all empty":    {`{"texts":[""," "],"target":"zh"}`, "translate.empty"},
 		"format":       {`{"text":"a","target":"zh","format":"pdf"}`, "engine.invalid"},
 		"formality":    {`{"text":"a","target":"zh","formality":"rude"}`, "engine.invalid"},
 		"engine":       {`{"text":"a","source":"en","target":"zh","engine":"nope"}`, "engine.invalid"},
@@ -231,7 +236,9 @@ func TestLibre(t *testing.T) {
 	if w, err = do(e, "org_a", "GET", "/libre/languages", "", nil); err != nil || !strings.Contains(w.body.String(), `"code":"zh"`) {
 		t.Errorf("%v %s", err, w.body.String())
 	}
-	refused(t, e, "POST", "/libre/translate", "application/json", []byte(`{"source":"en","target":"zh"}`), "engine.invalid")
+	refused(t, e, "POST", "/libre/translate", "application/json", []byte(`{"source":"en","target":"zh"}`), "translate.libre_missing")
+	refused(t, e, "POST", "/libre/translate", "application/json", []byte(`{"q":"","source":"en","target":"zh"}`), "translate.libre_missing")
+	refused(t, e, "POST", "/libre/translate", "application/json", []byte(`{"q":"a"}`), "translate.libre_missing")
 }
 
 func TestBusy(t *testing.T) {
@@ -248,5 +255,19 @@ func TestBusy(t *testing.T) {
 	cancel()
 	if _, err := e.turn(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestNoPair tells what was identified and which pairs there are.
+func TestNoPair(t *testing.T) {
+	e := newEngine(t)
+	_, err := do(e, "org_a", "POST", "/translate", "application/json", []byte(`{"text":"你好，世界","targetLanguage":"th"}`))
+	p := problem.As(err)
+	if !strings.Contains(p.Detail, `identified as "zh"`) || !strings.Contains(p.Detail, " en,") || !strings.Contains(p.Text("zh"), `文本被识别为 "zh"`) {
+		t.Error(p.Detail, p.Text("zh"))
+	}
+	_, err = do(e, "org_a", "POST", "/v1/translate", "application/json", []byte(`{"text":"你好，世界","source":"zh","target":"th"}`))
+	if p = problem.As(err); p.ID != "engine.needs_upstream" || len(p.Fields) != 1 || !strings.Contains(p.Fields[0].Detail, `from "zh" there are: `) {
+		t.Errorf("%+v", p)
 	}
 }

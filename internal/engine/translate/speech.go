@@ -99,7 +99,7 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	}
 	if s.j.source != auto && s.j.engine == "" {
 		if s.j.source != s.j.target && e.routes.find(s.j.source, s.j.target, "") == nil { // before the costly part
-			return e.noRoute(s.j.source, s.j.target, "")
+			return e.noRoute(s.j.source, s.j.target, "", false)
 		}
 	}
 	language := s.j.source
