@@ -153,7 +153,8 @@ func TestCapabilityPages(t *testing.T) {
 	w.holds(w.page("/products/engines/translate?lang=zh"), `<option value="en" selected>英语`)
 	page = w.page("/products/engines/speech")
 	w.holds(page, "client.audio.transcriptions", "client.audio.speech", "Swap the base URL.", `id="s-curl"`, `id="s-speak-curl"`, "pip install openai")
-	w.lacks(page, "tryform", "Call its paths.")
+	w.holds(page, `data-kinds="transcribe speak"`, `<fieldset data-kind="transcribe">`, `<fieldset data-kind="speak" hidden disabled>`)
+	w.lacks(page, "Call its paths.", `id="tryimage"`)
 	text := w.page("/llms.txt")
 	w.holds(text, "- translate (", "metered in audio seconds): POST /v1/audio/transcriptions", "PUT /v1/recommend/spaces/{space}", "- Capabilities: transcribe, speak\n", "  - Audio: 0.006 USD per minute of audio\n")
 }

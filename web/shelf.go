@@ -32,7 +32,8 @@ func (i *item) Href() string {
 }
 
 // tryable are the capabilities that have a field to try a call, in the order in which they are offered.
-var tryable = []catalog.Capability{catalog.Chat, catalog.Translate, catalog.TextCapability}
+var tryable = []catalog.Capability{catalog.Chat, catalog.Translate, catalog.TextCapability, catalog.Embeddings, catalog.Transcribe, catalog.Speak, catalog.Vision,
+	catalog.Assist, catalog.Recommend}
 
 // Tries are the capabilities that can be tried on the page.
 func (i *item) Tries() (can []catalog.Capability) {
@@ -184,6 +185,7 @@ type trial struct {
 	Kinds     []catalog.Capability // that any of them can
 	Demo      bool
 	Languages []string // to translate from and to
+	Spoken    []string // to have texts read out in
 }
 
 // Shown reports whether the field of a kind is shown before a reader chooses.
@@ -192,12 +194,28 @@ func (t *trial) Shown(kind string) bool { return string(t.Items[0].Tries()[0]) =
 // Has reports whether any of the items can be tried in this way.
 func (t *trial) Has(kind string) bool { return slices.Contains(t.Kinds, catalog.Capability(kind)) }
 
+// Engines reports whether any of the items can be tried in a way other than chat.
+func (t *trial) Engines() bool {
+	return slices.ContainsFunc(t.Kinds, func(c catalog.Capability) bool { return c != catalog.Chat })
+}
+
+// Looks are the operations on an image that can be tried, by their paths.
+func (*trial) Looks() []string {
+	return []string{"ocr", "detect", "classify", "faces/detect", "moderate", "enhance", "denoise"}
+}
+
+// Lists are the lists of recommendations that can be tried, by their paths.
+func (*trial) Lists() []string { return []string{"for-you", "similar", "trending", "popular"} }
+
 // translated are the languages of the field to try a translation. The API has more.
 var translated = []string{"en", "zh", "zh-Hant", "es", "fr", "de", "it", "pt", "ca", "eo", "ja", "ko", "ru"}
 
+// spoken are the languages of the field to have a text read out.
+var spoken = []string{"en", "zh", "es", "fr", "de", "it", "pt", "ca", "eo", "ko", "ru"}
+
 // tryOut makes the field for what of the items can be tried, chat before others; nil for nothing.
 func tryOut(items []*item, demo bool) *trial {
-	t := &trial{Demo: demo, Languages: translated}
+	t := &trial{Demo: demo, Languages: translated, Spoken: spoken}
 	for _, it := range items {
 		if len(it.Tries()) > 0 {
 			t.Items = append(t.Items, it)

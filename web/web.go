@@ -91,15 +91,15 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin") // keys may be restricted by referrer: the field to try a call sends it
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(self), payment=()")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	s.mux.ServeHTTP(w, r)
 }
 
-// policy is the content security policy of a page: our files only, and of scripts only the one that
-// carries the nonce.
+// policy is the content security policy of a page: our files only, of scripts only the one that carries the
+// nonce, and pictures and sound that this script got from the data plane.
 func policy(nonce string) string {
-	return "default-src 'self'; script-src 'nonce-" + nonce + "'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	return "default-src 'self'; script-src 'nonce-" + nonce + "'; style-src 'self'; img-src 'self' blob:; media-src blob:; connect-src 'self'; " +
 		"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 }
 

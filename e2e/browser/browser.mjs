@@ -14,7 +14,7 @@ const desktop = { width: 1280, height: 860 }, phone = { width: 390, height: 844 
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tollgate-browser-'));
 const browser = await chromium.launch({
   executablePath,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--crash-dumps-dir=${profile}`],
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--crash-dumps-dir=${profile}`],
 });
 
 // open shows a page to a reader. What the browser complains of, a blocked script or a missing file, fails the scenario.
@@ -188,6 +188,118 @@ const scenarios = {
     await home.getByLabel('Product', { exact: true }).selectOption('language');
     assert.ok(await home.locator('#tryfigures').isHidden()); // the answer was another product's
     await inspect(home, 'home-language-light-en-1280');
+  },
+
+  async images() {
+    const page = await open('/products/tollgate/vision', { allow: /status of (503|422)/ });
+    await page.getByLabel('Inference key').fill(key);
+    const answer = page.locator('#tryanswer');
+    const task = async (name, done = /^Done in /) => {
+      await page.getByLabel('Operation').selectOption(name);
+      await page.getByRole('button', { name: 'Send' }).click();
+      await says(status(page), done);
+    };
+    await task('enhance'); // the page's own picture
+    await answer.getByText('Before: 480 × 160').waitFor();
+    await answer.getByText('After: 960 × 320').waitFor();
+    assert.equal(await answer.locator('img').last().evaluate((i) => i.decode().then(() => i.naturalWidth)), 960);
+    assert.match(await page.locator('#tryengine').textContent(), /^classical · lanczos$/);
+    assert.equal(await page.locator('#tryunits').textContent(), '1 image');
+    assert.equal(await page.locator('#trycost').textContent(), '0.001 USD');
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.setViewportSize(phone);
+    await inspect(page, 'enlarged-dark-en-390');
+    await page.setViewportSize(desktop);
+    const file = (name, buffer) => page.getByLabel('Image', { exact: true }).setInputFiles({ name, mimeType: 'image/jpeg', buffer: Buffer.from(buffer) });
+    await file('note.jpg', 'this is a letter');
+    await task('denoise', /422: .*not an image that can be read/);
+    await file('phone.heic', '\0\0\0\x18ftypheic\0\0\0\0');
+    await task('denoise', /422: .*HEIC files are not read/);
+    await page.getByLabel('Image', { exact: true }).setInputFiles([]);
+    if (!process.env.TOLLGATE_ENGINES) {
+      await task('ocr', /503: .*scripts\/install-engines/);
+      return;
+    }
+    await task('ocr');
+    assert.match(await answer.textContent(), /Toll: ?2\.50 ?USD/);
+    await answer.getByRole('img', { name: 'what was found marked' }).waitFor();
+    await inspect(page, 'read-dark-en-1280');
+    for (const name of ['detect', 'faces/detect', 'moderate', 'classify']) await task(name);
+    assert.match(await answer.textContent(), /^• \w+.* \(\d+ %\)/);
+  },
+
+  async 'bots and shops'() {
+    const page = await open('/products/tollgate/assist');
+    await page.getByLabel('Inference key').fill(key);
+    const answer = page.locator('#tryanswer');
+    const sessions = [];
+    page.on('request', (r) => r.url().endsWith('/sessions') && sessions.push(r.url()));
+    for (const text of ['What is a hold?', 'Who pays for a broken stream?']) {
+      await page.getByLabel('Message').fill(text);
+      await page.getByRole('button', { name: 'Send' }).click();
+      await answer.getByText('You: ' + text).waitFor();
+      await says(status(page), /^Done in /);
+    }
+    const said = await answer.textContent();
+    assert.match(said, /^Bot: Hello!.*You: What is a hold\?\s+Bot: .*hold.*Sources: .*You: Who pays/s);
+    assert.equal(sessions.length, 1, 'one conversation');
+    assert.equal(await page.locator('#tryunits').textContent(), '1 message');
+    await inspect(page, 'bot-light-en-1280');
+
+    const shop = await open('/products/tollgate/recommend', { locale: 'zh-CN', colorScheme: 'dark', viewport: phone });
+    await shop.getByLabel('推理密钥').fill(key);
+    for (const [list, found] of [['for-you', /^• .+ – .+/], ['similar', /^• .+/], ['trending', /^• .+/], ['popular', /^• .+/]]) {
+      await shop.getByLabel('操作').selectOption(list);
+      assert.deepEqual([await shop.getByLabel('用户').isVisible(), await shop.getByLabel('物品', { exact: true }).isVisible()], [list === 'for-you', list === 'similar']);
+      const answered = shop.waitForResponse('**/v1/recommend/spaces/shop/' + list);
+      await shop.getByRole('button', { name: '发送' }).click();
+      await answered;
+      await says(status(shop), /^完成/);
+      assert.match(await shop.locator('#tryanswer').textContent(), found);
+    }
+    assert.equal(await shop.locator('#tryunits').textContent(), '1 次调用');
+    await inspect(shop, 'shop-dark-zh-390');
+
+    const vectors = await open('/products/tollgate/sentence-vectors');
+    await vectors.getByLabel('Inference key').fill(key);
+    await vectors.getByRole('button', { name: 'Send' }).click();
+    await says(status(vectors), /^Done in /);
+    assert.match(await vectors.locator('#tryanswer').textContent(), /^Similarity: -?\d\.\d{3} .*Each vector has \d+ numbers/);
+    assert.match(await vectors.locator('#tryunits').textContent(), /^\d+ tokens$/);
+  },
+
+  async voices() {
+    const page = await open('/products/tollgate/speech', { permissions: ['microphone'], allow: /status of 4\d\d/ });
+    await page.getByLabel('Inference key').fill(key);
+    const send = () => page.getByRole('button', { name: 'Send' }).click();
+    await page.getByLabel('What to try').selectOption('speak');
+    await send();
+    await says(status(page), /^Done in /);
+    const player = page.locator('#tryanswer audio');
+    const seconds = await player.evaluate((a) => new Promise((done) => { a.readyState ? done(a.duration) : (a.onloadedmetadata = () => done(a.duration)); }));
+    assert.ok(seconds > 0.5 && seconds < 10, `${seconds} s`);
+    assert.equal(await page.locator('#tryunits').textContent(), '27 characters');
+    await inspect(page, 'spoken-light-en-1280');
+
+    await page.getByLabel('What to try').selectOption('transcribe');
+    await send();
+    await says(status(page), 'Choose a file, or record a few words.');
+    await page.getByLabel('Sound', { exact: true }).setInputFiles({ name: 'cut.wav', mimeType: 'audio/wav', buffer: Buffer.from('RIFF\x10\0\0\0WAVEfmt ') });
+    await send();
+    await says(status(page), /^4\d\d: /);
+    await page.getByRole('button', { name: 'Record' }).click();
+    await page.getByRole('button', { name: 'Stop recording' }).waitFor();
+    await page.waitForTimeout(1200);
+    await page.getByRole('button', { name: 'Stop recording' }).click();
+    await says(status(page), /^Recorded: \d\.\d s\. Send it\.$/);
+    await send();
+    await says(status(page), /^Done in /);
+    assert.match(await page.locator('#tryengine').textContent(), /^pocketsphinx/);
+    assert.equal(await page.locator('#tryquality').textContent(), 'Demo grade');
+    assert.match(await page.locator('#tryunits').textContent(), /^\d(\.\d+)? s of audio$/);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.setViewportSize(phone);
+    await inspect(page, 'heard-dark-en-390');
   },
 
   async refusals() {

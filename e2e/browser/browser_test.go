@@ -49,9 +49,14 @@ func TestCalls(t *testing.T) {
 func TestCapabilities(t *testing.T) {
 	chromium := ready(t)
 	d := demo.Start(t)
-	for _, scenario := range []string{"capabilities", "translation", "language tasks"} {
+	for _, scenario := range []string{"capabilities", "translation", "language tasks", "images", "bots and shops"} {
 		t.Run(scenario, func(t *testing.T) { play(t, scenario, chromium, d.Env) })
 	}
+	t.Run("voices", func(t *testing.T) {
+		installed(t, "espeak-ng")
+		installed(t, "pocketsphinx_batch")
+		play(t, "voices", chromium, d.Env)
+	})
 	var bots struct {
 		Data []struct{ ID string }
 	}
@@ -73,15 +78,24 @@ func TestCapabilities(t *testing.T) {
 		{"tollgate/speech", "s", "pocketsphinx_batch", nil},
 	} {
 		t.Run(c.page+" "+c.set, func(t *testing.T) {
-			if _, err := exec.LookPath(c.program); c.program != "" && err != nil {
-				if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-					t.Fatal(c.program + " is not installed: scripts/install-engines")
-				}
-				t.Skip(c.program + " is not installed")
+			if c.program != "" {
+				installed(t, c.program)
 			}
 			testSamples(t, d, c.page, c.set, c.want)
 		})
 	}
+}
+
+// installed skips a test, or fails it where the run requires everything, without a program of the engines.
+func installed(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
+		t.Fatal(program + " is not installed: scripts/install-engines")
+	}
+	t.Skip(program + " is not installed")
 }
 
 // ready returns the path of Chromium, if everything is there that the tests need.
