@@ -426,7 +426,8 @@ func (e *Engine) knowledgeSearch(c *call) error {
 	if err != nil {
 		return err
 	}
-	asked := len(terms(in.Query))
+	q := asQuery(in.Query)
+	asked := q.asked()
 	out := []searchResult{}
 	for i, h := range f.hits {
 		_, _, text := ix.passage(h)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 )
 
 // BM25 (Robertson and Zaragoza, 2009) with the usual parameters. Words of a heading count three times.
@@ -14,6 +15,10 @@ const (
 	headingWeight = 3
 	// rrfK is the constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
 	rrfK = 60
+	// vectorShare is what a rank by vectors counts beside a rank by words: a long passage's vector says less than its words.
+	vectorShare = 0.4
+	// titleBoost is how much more a passage counts whose own heading is in the question.
+	titleBoost = 0.6
 	// depth is how many of each ranking enter the fusion.
 	depth = 50
 )
@@ -103,11 +108,15 @@ func (ix *index) language() string {
 	return best
 }
 
-func (ix *index) weight(term string) float64 { return ix.rarity(len(ix.terms[term])) }
+func (ix *index) weight(term string) float64 { return ix.rarity(len(ix.terms[term]), "") }
 
-// rarity is the weight of what is in n passages.
-func (ix *index) rarity(n int) float64 {
-	return math.Log(1 + (float64(len(ix.places)-n)+0.5)/(float64(n)+0.5))
+// rarity is the weight of what is in n passages, of those of a language ("": of all).
+func (ix *index) rarity(n int, lang string) float64 {
+	all := len(ix.places)
+	if lang != "" {
+		all = max(n, ix.langs[lang])
+	}
+	return math.Log(1 + (float64(all-n)+0.5)/(float64(n)+0.5))
 }
 
 // characters are the wide characters of a text.
@@ -122,28 +131,15 @@ func characters(text string) map[rune]bool {
 }
 
 // hit is a passage that was found. Cover is the part of the question's weight that it has, Near the cosine of its
-// vector (0 without), Score the fused rank.
+// vector (0 without), Title the part of its heading's weight that the question has, Score the fused rank.
 type hit struct {
 	at          int32
 	score       float64
 	cover, near float64
+	title       float64
+	found       int // concepts of the question that it has, pairs aside
 	bm25        float64
-}
-
-// query is what is looked for: terms with weights, and perhaps a vector.
-type query struct {
-	terms  map[string]float64
-	vector []float32
-	lang   string // only passages of this language; "" for all
-}
-
-// asQuery weighs every term of the text alike.
-func asQuery(text string) query {
-	q := query{terms: map[string]float64{}}
-	for _, t := range terms(text) {
-		q.terms[t] = 1
-	}
-	return q
+	strength    float64 // bm25 as a part of the most that the question can have
 }
 
 // search ranks passages by BM25 and by vectors, and fuses both rankings.
@@ -160,7 +156,7 @@ func (ix *index) search(q query, most int) []hit {
 	for i, h := range lexical[:min(depth, len(lexical))] {
 		h.score = 1 / float64(rrfK+i+1)
 		if ix.docs[ix.places[h.at].doc].dim != len(q.vector) {
-			h.score *= 2 // it has no vector, or not yet: its words speak for both rankings
+			h.score *= 1 + vectorShare // it has no vector, or not yet: its words speak for both rankings
 		}
 		fused[h.at] = &h
 	}
@@ -171,7 +167,7 @@ func (ix *index) search(q query, most int) []hit {
 			fused[h.at] = f
 		}
 		f.near = h.near
-		f.score += 1 / float64(rrfK+i+1)
+		f.score += vectorShare / float64(rrfK+i+1)
 	}
 	out := make([]hit, 0, len(fused))
 	for _, h := range fused {
@@ -183,55 +179,123 @@ func (ix *index) search(q query, most int) []hit {
 	return out[:min(most, len(out))]
 }
 
+// counts says how often a concept is in each passage of a language that has it, its words' weights considered.
+func (ix *index) counts(c concept, lang string) map[int32]float64 {
+	out := ix.said(c.said, lang)
+	if len(out) == 0 && len(c.parts) > 0 {
+		return ix.said(c.parts, lang)
+	}
+	return out
+}
+
+func (ix *index) said(ways []way, lang string) map[int32]float64 {
+	out := map[int32]float64{}
+	add := func(at int32, n float64) {
+		if lang == "" || ix.docs[ix.places[at].doc].language == lang {
+			out[at] += n
+		}
+	}
+	for _, w := range ways {
+		if len(w.terms) == 1 {
+			for _, p := range ix.terms[w.terms[0]] {
+				add(p.passage, w.weight*float64(p.count))
+			}
+			continue
+		}
+		for at, n := range ix.together(w.terms) {
+			add(at, w.weight*n)
+		}
+	}
+	return out
+}
+
+// together says how often all of the terms are in each passage that has them all.
+func (ix *index) together(terms []string) map[int32]float64 {
+	out := map[int32]float64{}
+	for i, t := range terms {
+		next := make(map[int32]float64, len(ix.terms[t]))
+		for _, p := range ix.terms[t] {
+			switch n, ok := out[p.passage]; {
+			case i == 0:
+				next[p.passage] = float64(p.count)
+			case ok:
+				next[p.passage] = min(n, float64(p.count))
+			}
+		}
+		out = next
+	}
+	return out
+}
+
+// coverMost is the most that one word counts in a cover: a rare one, or one that is nowhere, may be the point of the question or
+// just a word.
+const coverMost = 3
+
+// lexical ranks passages by BM25.
 func (ix *index) lexical(q query) []hit {
 	found := map[int32]*hit{}
-	asked := make([]string, 0, len(q.terms))
-	for t := range q.terms {
-		asked = append(asked, t)
-	}
-	slices.Sort(asked) // so that sums of floats are the same each time
-	for _, t := range asked {
-		w := ix.weight(t) * q.terms[t]
-		for _, p := range ix.terms[t] {
-			if q.lang != "" && ix.docs[ix.places[p.passage].doc].language != q.lang {
-				continue
-			}
-			h := found[p.passage]
+	all, most := 0.0, 0.0
+	for _, c := range q.concepts {
+		counts := ix.counts(c, q.lang)
+		w := ix.rarity(len(counts), q.lang) * c.weight
+		share := min(w, coverMost*c.weight)
+		most += w * (bm25K + 1)
+		if !c.pair {
+			all += share
+		}
+		for at, n := range counts {
+			h := found[at]
 			if h == nil {
-				h = &hit{at: p.passage}
-				found[p.passage] = h
+				h = &hit{at: at}
+				found[at] = h
 			}
-			n := float64(p.count)
-			if !wide(firstRune(t)) {
-				h.cover += w
+			if !c.pair {
+				h.cover += share * min(1, n)
 			}
-			h.bm25 += w * n * (bm25K + 1) / (n + bm25K*(1-bm25B+bm25B*float64(ix.lengths[p.passage])/ix.average))
+			if c.weight >= fillerWeight*2 {
+				h.found++
+			}
+			h.bm25 += w * n * (bm25K + 1) / (n + bm25K*(1-bm25B+bm25B*float64(ix.lengths[at])/ix.average))
 		}
 	}
 	out := make([]hit, 0, len(found))
 	for _, h := range found {
 		out = append(out, *h)
 	}
-	slices.SortFunc(out, func(a, b hit) int { return cmp.Or(cmp.Compare(b.bm25, a.bm25), cmp.Compare(a.at, b.at)) })
-	ix.cover(q, asked, out[:min(depth, len(out))])
+	rank := func(a, b hit) int { return cmp.Or(cmp.Compare(b.bm25, a.bm25), cmp.Compare(a.at, b.at)) }
+	slices.SortFunc(out, rank)
+	asked := q.weights()
+	out = out[:min(4*depth, len(out))]
+	for i := range out {
+		h := &out[i]
+		_, p, _ := ix.passage(*h)
+		h.title = ix.titled(p, asked)
+		h.bm25 *= 1 + titleBoost*h.title
+		h.strength = min(1, h.bm25/max(most, 1e-9))
+	}
+	slices.SortFunc(out, rank)
+	out = out[:min(depth, len(out))]
+	ix.cover(q, all, out)
 	return out
 }
 
-// cover finishes the covers of hits, which have the weights of words so far. Of scripts without spaces single characters count:
-// half of the pairs of a question are no words, and tell nothing by being absent.
-func (ix *index) cover(q query, asked []string, hits []hit) {
-	all := 0.0
+// functionChars are Chinese characters that mostly bind others together and say little.
+const functionChars = "的了是在有和与或不没无非能会要可以就都也还再又太很更最才总把被给让向从到对为着过得地之其这那哪谁么个些种次下上里后前中时则而且因如若但虽只仅已将用做说想看来去出起成样多少大小"
+
+// cover finishes the covers of hits, which have the weights of words so far, of all of them in all. Of scripts without spaces
+// single characters count: half of the pairs of a question are no words, and tell nothing by being absent.
+func (ix *index) cover(q query, all float64, hits []hit) {
 	chars := map[rune]float64{}
-	for _, t := range asked {
-		if !wide(firstRune(t)) {
-			all += ix.weight(t) * q.terms[t]
+	for _, c := range q.concepts {
+		if !c.pair {
 			continue
 		}
-		for _, r := range t {
-			if _, ok := chars[r]; !ok {
-				chars[r] = 0
+		for _, r := range c.said[0].terms[0] {
+			w := c.weight
+			if strings.ContainsRune(functionChars, r) {
+				w *= fillerWeight
 			}
-			chars[r] = max(chars[r], ix.rarity(int(ix.chars[r]))*q.terms[t])
+			chars[r] = max(chars[r], min(coverMost, ix.rarity(int(ix.chars[r]), ""))*w)
 		}
 	}
 	order := slices.Sorted(maps.Keys(chars))
@@ -239,8 +303,8 @@ func (ix *index) cover(q query, asked []string, hits []hit) {
 		all += chars[r]
 	}
 	for i := range hits {
+		_, p, text := ix.passage(hits[i])
 		if len(chars) > 0 {
-			_, p, text := ix.passage(hits[i])
 			has := characters(p.Heading + text)
 			for _, r := range order {
 				if has[r] {
@@ -250,6 +314,21 @@ func (ix *index) cover(q query, asked []string, hits []hit) {
 		}
 		hits[i].cover /= max(all, 1e-9)
 	}
+}
+
+// titled is how much of a passage's own heading the question has.
+func (ix *index) titled(p passage, asked map[string]float64) float64 {
+	heading := p.Heading
+	if i := strings.LastIndex(heading, " › "); i >= 0 {
+		heading = heading[i+len(" › "):]
+	}
+	got, all := 0.0, 0.0
+	for _, t := range terms(heading) {
+		w := ix.weight(t)
+		all += w
+		got += w * min(1, asked[t])
+	}
+	return got / max(all, 1e-9)
 }
 
 // nearest ranks the passages that have vectors by cosine.

@@ -2,6 +2,7 @@ package assist
 
 import (
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -23,11 +24,14 @@ var sentences = map[string]Texts{
 
 // asks tell that the visitor wants a person; gives up, that a question of the bot is not to be answered.
 var (
-	asks = []string{"human", "real person", "live agent", "live person", "talk to an agent", "speak to an agent", "speak with an agent", "talk to someone",
-		"speak to someone", "representative", "customer service agent", "human agent", "operator please", "talk to a person", "speak to a person",
-		"人工", "转人工", "真人", "客服人员", "找客服", "接线员",
+	asks = []string{"talk to an agent", "speak to an agent", "speak with an agent", "talk to someone", "talk to a human", "speak to a human", "need a human",
+		"want a human", "human please", "speak to someone", "operator please", "talk to a person", "speak to a person", "talk to a real person", "speak to a real person",
+		"转人工", "找人工", "要人工", "接人工", "人工服务", "找客服", "找真人", "要真人", "叫真人",
 		"agente humano", "una persona real", "hablar con un agente", "hablar con una persona", "un conseiller", "un humain", "parler à quelqu'un",
 		"mitarbeiter sprechen", "einem menschen", "operatore umano", "atendente humano"}
+	// mentions are people: in a short message, or with one of the wishes, they are asked for.
+	mentions  = []string{"human", "real person", "live agent", "live person", "representative", "customer service agent", "human agent", "人工", "真人", "客服人员", "接线员"}
+	wishes    = []string{"i want", "i need", "i would like", "id like", "get me", "put me", "connect me", "transfer me", "give me", "let me", "我想", "我要", "给我", "帮我", "让我", "麻烦"}
 	askWhole  = set("agent operator human person 客服 人工 agente conseiller mitarbeiter")
 	givesUp   = []string{"cancel", "never mind", "nevermind", "forget it", "stop", "算了", "取消", "不用了", "不需要了"}
 	pronouns  = set("it its that this they them those these there he she one same also more else 它 它们 这个 那个 这 那 他们 还有 其他")
@@ -82,7 +86,19 @@ func wantsPerson(text string, more []string) bool {
 			return true
 		}
 	}
-	return false
+	return (brief(t) || hasAny(t, wishes)) && hasAny(t, mentions)
+}
+
+func hasAny(text string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return hasWord(text, w) })
+}
+
+// brief reports a message of few words: six, or eight characters of a script without spaces.
+func brief(t string) bool {
+	if script(t) == "zh" {
+		return !longer(t, 8)
+	}
+	return len(strings.Fields(t)) <= 6
 }
 
 func givesItUp(text string) bool {

@@ -82,6 +82,8 @@ func TestWantsPerson(t *testing.T) {
 	for text, want := range map[string]bool{
 		"agent": true, "I want to talk to a human!": true, "转人工": true, "can I speak to someone": true, "un conseiller svp": true,
 		"humanitarian aid": false, "are you a human?": false, "which user agent do you send": false, "人工智能是什么": true,
+		"How does a conversation get handed over to a human agent?": false, "怎么统计有多少对话没有用到人工？": false,
+		"我想跟人工客服说话，我的订单一直没有到": true, "Please connect me with a real person because my parcel is lost": true, "Is there a human?": true,
 	} {
 		if text == "人工智能是什么" { // artificial intelligence is no request
 			want = false

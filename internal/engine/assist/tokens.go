@@ -17,80 +17,75 @@ func wordly(r rune) bool {
 // maxWord bounds a term, in runes: what is longer is no word that anybody looks up.
 const maxWord = 40
 
+// token is a word in lower case, or a run of wide characters.
+type token struct {
+	text string
+	wide bool
+}
+
+// tokens takes a text apart. Apostrophes join ("don't" is "dont"), everything else that is no letter or digit parts.
+func tokens(text string) []token {
+	var out []token
+	var run []rune
+	isWide := false
+	end := func() {
+		switch {
+		case len(run) == 0:
+		case isWide:
+			out = append(out, token{string(run), true})
+		default:
+			out = append(out, token{strings.ToLower(string(run)), false})
+		}
+		run = run[:0]
+	}
+	for _, r := range text {
+		switch {
+		case wide(r):
+			if !isWide {
+				end()
+				isWide = true
+			}
+			run = append(run, r)
+		case wordly(r):
+			if isWide {
+				end()
+				isWide = false
+			}
+			if len(run) < maxWord {
+				run = append(run, r)
+			}
+		case (r == '\'' || r == '’') && len(run) > 0 && !isWide: // don't, it's
+		default:
+			end()
+		}
+	}
+	end()
+	return out
+}
+
 // terms are the search terms of a text: words in lower case without English endings, and pairs of
 // neighbouring wide characters (one alone stands for itself). Stop words are left out. Two texts that ask the
 // same in other inflections have the same terms.
 func terms(text string) []string {
 	var out []string
-	var word []rune
-	var before rune // the wide character before, 0 for none
-	single := false // it stands alone so far
-	endWord := func() {
-		if len(word) > 0 {
-			if w := strings.ToLower(string(word)); !stopWords[w] {
-				out = append(out, stem(w))
+	for _, t := range tokens(text) {
+		if !t.wide {
+			if !stopWords[t.text] {
+				out = append(out, stem(t.text))
 			}
-			word = word[:0]
+			continue
+		}
+		run := []rune(t.text)
+		if len(run) == 1 && !stopWords[t.text] {
+			out = append(out, t.text)
+		}
+		for i := 1; i < len(run); i++ {
+			if pair := string(run[i-1 : i+1]); !stopWords[pair] {
+				out = append(out, pair)
+			}
 		}
 	}
-	endWide := func() {
-		if s := string(before); single && !stopWords[s] {
-			out = append(out, s)
-		}
-		before, single = 0, false
-	}
-	for _, r := range text {
-		switch {
-		case wide(r):
-			endWord()
-			single = before == 0
-			if before != 0 {
-				if pair := string([]rune{before, r}); !stopWords[pair] {
-					out = append(out, pair)
-				}
-			}
-			before = r
-		case wordly(r):
-			endWide()
-			if len(word) < maxWord {
-				word = append(word, r)
-			}
-		case (r == '\'' || r == '’') && len(word) > 0: // don't, it's
-		default:
-			endWord()
-			endWide()
-		}
-	}
-	endWord()
-	endWide()
 	return out
-}
-
-// stem takes the commonest English endings off.
-func stem(w string) string {
-	n := len(w)
-	switch {
-	case n > 4 && strings.HasSuffix(w, "ies"):
-		return w[:n-3] + "y"
-	case n > 5 && strings.HasSuffix(w, "ing"):
-		w = undouble(w[:n-3])
-	case n > 4 && strings.HasSuffix(w, "ed"):
-		w = undouble(w[:n-2])
-	case n > 3 && strings.HasSuffix(w, "s") && !strings.HasSuffix(w, "ss"):
-		w = w[:n-1]
-	}
-	if n = len(w); n > 3 && w[n-1] == 'e' { // charge, charged, charging
-		w = w[:n-1]
-	}
-	return w
-}
-
-// undouble makes "cancell" of cancelled the same as cancel.
-func undouble(w string) string {
-	if n := len(w); n > 3 && w[n-1] == w[n-2] && !strings.ContainsRune("aeious", rune(w[n-1])) {
-		return w[:n-1]
-	}
-	return w
 }
 
 var stopWords = set(`a about again all am an and any are as at be been but by can could did do does dont for from get had has have

@@ -1,0 +1,48 @@
+package assist
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestStem(t *testing.T) {
+	for _, list := range []string{"install installs installed installing installation", "charge charges charged charging", "translate translated translating translation",
+		"refund refunds refunded", "policy policies", "hop hopped hopping", "agreed agree", "sky", "is", "café", "responsible responsibly"} {
+		words := strings.Fields(list)
+		for _, w := range words[1:] {
+			if a, b := stem(words[0]), stem(w); a != b {
+				t.Errorf("%s is %q, %s is %q", words[0], a, w, b)
+			}
+		}
+	}
+	if stem("café") != "café" || stem("number") == stem("numb") {
+		t.Error("too much was taken off")
+	}
+}
+
+// TestQuery: phrases that mean the same are one concept; fillers count little, or in Chinese not at all.
+func TestQuery(t *testing.T) {
+	for _, c := range []struct{ a, b string }{
+		{"top up", "add credit"}, {"money back", "refund"}, {"充值", "recharging"}, {"转人工", "hand over"}, {"rate limits", "throttled"},
+	} {
+		a, b := asQuery(c.a), asQuery(c.b)
+		if len(a.concepts) != 1 || len(b.concepts) != 1 {
+			t.Errorf("%v: %d and %d concepts", c, len(a.concepts), len(b.concepts))
+			continue
+		}
+		ix := build(1, []indexed{{text: c.b, passages: []passage{{"", 0, len(c.b)}}}})
+		if n := ix.counts(a.concepts[0], ""); len(n) != 1 {
+			t.Errorf("%q is not found by %q", c.b, c.a)
+		}
+	}
+	q := asQuery("How can I please get a refund immediately?")
+	if q.asked() != 1 {
+		t.Errorf("%d words say something: %v", q.asked(), q.concepts)
+	}
+	if q := asQuery("请问怎么退款呢？"); len(q.concepts) != 1 {
+		t.Errorf("%v", q.concepts)
+	}
+	if q := asQuery(""); len(q.concepts) != 0 || len(build(1, nil).search(q, 3)) != 0 {
+		t.Error("nothing asks something")
+	}
+}
