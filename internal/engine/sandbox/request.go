@@ -3,7 +3,6 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/llm/openai"
@@ -46,7 +45,7 @@ func parseChat(body []byte) (question, error) {
 	}
 	var b chatBody
 	if err := json.Unmarshal(body, &b); err != nil {
-		return q, wrongType(err)
+		return q, openai.WrongType(err)
 	}
 	q.model, q.stream, q.includeUsage, q.limit = string(s.Name), s.Stream, s.IncludeUsage, int(s.MaxTokens)
 	for _, m := range b.Messages {
@@ -74,17 +73,6 @@ func parseChat(body []byte) (question, error) {
 	var err error
 	q.stop, err = stops(b.Stop)
 	return q, err
-}
-
-// wrongType names the field that did not fit.
-func wrongType(err error) error {
-	field := "?"
-	var t *json.UnmarshalTypeError
-	if errors.As(err, &t) && t.Field != "" {
-		field = t.Field
-	}
-	return problem.New(problem.Invalid, "sandbox.type", "the field %q has the wrong type", field).
-		WithField(field, "has the wrong type").Because(err)
 }
 
 // unavailable refuses what the sandbox cannot do and must not pretend to.

@@ -70,14 +70,14 @@ func (e *Engine) ServeChat(ctx context.Context, body []byte, w Writer) error {
 
 // ServeEmbeddings answers the body of an embeddings request.
 func (e *Engine) ServeEmbeddings(ctx context.Context, body []byte, w Writer) error {
-	r, err := parseEmbeddings(body)
+	data, err := embeddings(body)
 	if err != nil {
 		return refuse(w, err, english)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return answer(w, r.answer())
+	return sendJSON(w, data)
 }
 
 func answer(w Writer, v any) error {
@@ -85,6 +85,10 @@ func answer(w Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	return sendJSON(w, data)
+}
+
+func sendJSON(w Writer, data []byte) error {
 	w.Header(200, "application/json")
 	return w.Write(data)
 }

@@ -188,7 +188,7 @@ func TestRefuses(t *testing.T) {
 		{"no user", `{"model":"m","messages":[{"role":"system","content":"hi"}]}`, "sandbox.no_question", "messages"},
 		{"blank", `{"model":"m","messages":[{"role":"user","content":" \n"}]}`, "sandbox.no_question", "messages"},
 		{"content number", `{"model":"m","messages":[{"role":"user","content":5}]}`, "sandbox.content", "messages"},
-		{"message string", `{"model":"m","messages":["hi"]}`, "sandbox.type", "messages"},
+		{"message string", `{"model":"m","messages":["hi"]}`, "llm.type_field", "messages"},
 		{"stop object", `{"model":"m","stop":{},"messages":[{"role":"user","content":"hi"}]}`, "sandbox.stop", "stop"},
 		{"five stops", `{"model":"m","stop":["a","b","c","d","e"],"messages":[{"role":"user","content":"hi"}]}`, "sandbox.stop", "stop"},
 	}
@@ -318,13 +318,13 @@ func TestEmbeddingsBase64(t *testing.T) {
 func TestEmbeddingsRefuses(t *testing.T) {
 	e := engine(t)
 	for body, code := range map[string]string{
-		`{"model":"m"}`:                                                        "llm.field_missing",
-		`{"model":"m","input":[1,2]}`:                                          "sandbox.token_ids",
-		`{"model":"m","input":"a","dimensions":0}`:                             "sandbox.dimensions",
-		`{"model":"m","input":"a","dimensions":9999}`:                          "sandbox.dimensions",
-		`{"model":"m","input":"a","dimensions":"x"}`:                           "sandbox.type",
-		`{"model":"m","input":"a","encoding_format":"int8"}`:                   "sandbox.encoding",
-		`{"model":"m","input":["a"` + strings.Repeat(`,"a"`, MaxInputs) + `]}`: "sandbox.inputs",
+		`{"model":"m"}`:                                                               "llm.field_missing",
+		`{"model":"m","input":[1,2]}`:                                                 "llm.token_ids",
+		`{"model":"m","input":"a","dimensions":0}`:                                    "llm.field_range",
+		`{"model":"m","input":"a","dimensions":9999}`:                                 "sandbox.dimensions",
+		`{"model":"m","input":"a","dimensions":"x"}`:                                  "llm.type_field",
+		`{"model":"m","input":"a","encoding_format":"int8"}`:                          "llm.encoding_format",
+		`{"model":"m","input":["a"` + strings.Repeat(`,"a"`, openai.MaxInputs) + `]}`: "llm.too_many_inputs",
 	} {
 		s := embed(t, e, body)
 		if r := decode(t, s); s.status != 400 || r.Error.Code != code {

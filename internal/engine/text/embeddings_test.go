@@ -62,11 +62,11 @@ func TestServeEmbeddings(t *testing.T) {
 			t.Errorf("base64: %d bytes, %v", len(raw), err)
 		}
 		for body, want := range map[string]string{
-			`{"model":"vectors","input":[1,2]}`:                                         "text.token_ids",
+			`{"model":"vectors","input":[1,2]}`:                                         "llm.token_ids",
 			`{"model":"vectors","input":"x","dimensions":100}`:                          "text.dimensions",
-			`{"model":"vectors","input":"x","encoding_format":"hex"}`:                   "text.encoding",
+			`{"model":"vectors","input":"x","encoding_format":"hex"}`:                   "llm.encoding_format",
 			`{"model":"vectors"}`:                                                       "",
-			`{"model":"vectors","input":["` + strings.Repeat(`x","`, MaxInputs) + `"]}`: "text.too_many_inputs",
+			`{"model":"vectors","input":["` + strings.Repeat(`x","`, MaxInputs) + `"]}`: "llm.too_many_inputs",
 		} {
 			if w := serve(body); w.status != 400 || !strings.Contains(w.String(), want) || !strings.Contains(w.String(), `"error"`) {
 				t.Errorf("%.60s: %d %s", body, w.status, w.String())
