@@ -114,6 +114,9 @@ func speed(ms float64, of string) engine.Figure {
 	return engine.Figure{Name: "time of " + of, Value: math.Round(ms*10) / 10, Unit: "ms"}
 }
 
+// likeness explains the figures of what makes pictures better.
+const likeness = "PSNR tells how near a picture is to the undamaged one: higher is better, and beyond about 35 dB the difference is hard to see"
+
 // classical measures what is made better on a picture whose clean state is known.
 func (v *evaluation) classical() error {
 	const w, h = 768, 512
@@ -131,6 +134,7 @@ func (v *evaluation) classical() error {
 		return err
 	}
 	v.report(engine.Report{Engine: engineClassical, Model: "nlm", Version: classicalVersion, Task: "noise removal", Samples: 2,
+		Note: likeness,
 		Data: "a generated picture of 768 × 512 with Gaussian noise of deviation 20, and with 5 % black and white dots",
 		Figures: []engine.Figure{
 			figure("PSNR with grain, before", psnr(clean, noisy, nil), 0), figure("PSNR with grain, after", psnr(clean, quiet, nil), 30),
@@ -144,6 +148,7 @@ func (v *evaluation) classical() error {
 		return err
 	}
 	v.report(engine.Report{Engine: engineClassical, Model: "telea", Version: classicalVersion, Task: "repair", Samples: 1,
+		Note: likeness,
 		Data: "a generated picture of 768 × 512 with scratches of 6 pixels over an eighth of it; measured on the scratches alone",
 		Figures: []engine.Figure{
 			figure("PSNR of the scratches, before", psnr(clean, damaged, mask), 0), figure("PSNR of the scratches, after", psnr(clean, whole, mask), 20),
@@ -167,6 +172,7 @@ func (v *evaluation) classical() error {
 		return err
 	}
 	v.report(engine.Report{Engine: engineClassical, Model: "lanczos", Version: classicalVersion, Task: "enlargement and sharpening", Samples: 2,
+		Note: likeness,
 		Data: "a generated picture of 768 × 512, halved, and blurred by 1.5 pixels",
 		Figures: []engine.Figure{
 			figure("PSNR enlarged twice", psnr(clean, large, nil), 22), figure("PSNR blurred, before", psnr(clean, blurred, nil), 0),
@@ -232,7 +238,7 @@ func (v *evaluation) esrgan() error {
 	v.report(engine.Report{Engine: engineESRGAN, Model: modelESRGAN, Version: "1.0.0", Task: "enlargement", Samples: len(photos),
 		Data:    "a flower in @upscalerjs/esrgan-slim 1.0.0 and five portraits in @vladmandic/human 3.3.6, made smaller, and enlarged again",
 		Figures: append(figures, speed(ms, "64 × 64 pixels enlarged four times")),
-		Note:    "by this measure no better than Lanczos, which is therefore what auto takes"})
+		Note:    "by this measure Lanczos is better, so enlargement takes Lanczos unless ESRGAN is asked for"})
 	return nil
 }
 
@@ -309,7 +315,7 @@ func (v *evaluation) faces() error {
 			{Name: "same person accepted", Value: accepted, Floor: 0.93}, {Name: "two people told apart", Value: 1 - wrong, Floor: 0.98},
 			{Name: "mean score of one person", Value: mean(same)}, {Name: "mean score of two people", Value: mean(different)},
 			speed(ms, "finding and embedding one face"),
-		}, Note: fmt.Sprintf("threshold %g; small portraits, most of them dim", sameFace)})
+		}, Note: fmt.Sprintf("two faces count as one person from a score of %g on; the portraits are small, and most of them dim", sameFace)})
 	group, err := v.photo(photoFaces)
 	if err != nil {
 		return err
@@ -414,7 +420,7 @@ func (v *evaluation) objects() error {
 		return err
 	}
 	data := "14 photographs of people in @vladmandic/human 3.3.6, labelled by eye"
-	note := "few photographs, all of people: no figure for the other classes"
+	note := "few photographs, and all of people: nothing was measured for the other 79 classes"
 	v.report(engine.Report{Engine: engineCenterNet, Model: modelCOCO, Version: "3.3.6", Task: "object detection", Samples: len(pictures), Data: data, Note: note,
 		Figures: []engine.Figure{
 			{Name: "pictures in which a person is found", Value: float64(people) / n, Floor: 0.9},
@@ -445,7 +451,7 @@ func (v *evaluation) safety() error {
 		return err
 	}
 	v.report(engine.Report{Engine: engineSafety, Model: modelSafety, Version: "4.3.0", Task: "image safety", Samples: len(pictures),
-		Data: "14 photographs of dressed people in @vladmandic/human 3.3.6", Note: "measures false alarms alone: there are no unsafe pictures to measure on",
+		Data: "14 photographs of dressed people in @vladmandic/human 3.3.6", Note: "tells false alarms alone; how many unsafe pictures are found was not measured, for want of such pictures",
 		Figures: []engine.Figure{{Name: "harmless pictures not flagged", Value: float64(quiet) / float64(len(pictures)), Floor: 0.9}, speed(ms, "one picture")}})
 	return nil
 }
@@ -551,7 +557,7 @@ func (v *evaluation) readReport(name, model, version, language, font, fontName s
 		Figures: []engine.Figure{
 			{Name: "characters right", Value: right, Floor: floor}, {Name: "lines without a fault", Value: whole},
 			speed(ms, fmt.Sprintf("%d lines", min(5, len(lines)))),
-		}, Note: fmt.Sprintf("clean print, not photographs; %d processors", runtime.GOMAXPROCS(0))})
+		}, Note: fmt.Sprintf("clean print: photographs of text are read less well; on %d processors", runtime.GOMAXPROCS(0))})
 	return nil
 }
 
