@@ -140,13 +140,13 @@ func (e *Engine) evaluateRecognition(ctx context.Context) ([]engine.Report, erro
 				return nil, err
 			}
 			start := time.Now()
-			text, length, err := e.Hear(ctx, wav, "en")
+			t, err := e.recogniseBy(ctx, wav, sphinxEngine, "en")
 			if err != nil {
 				return nil, err
 			}
 			took += time.Since(start)
-			sound += length
-			w.add(s, text)
+			sound += t.Seconds
+			w.add(s, t.Text)
 		}
 		figures = append(figures, engine.Figure{Name: "word error rate, " + voice, Value: thousandths(w.rate())})
 		total.wrong, total.words = total.wrong+w.wrong, total.words+w.words
@@ -189,11 +189,11 @@ func (e *Engine) evaluateRecordings(ctx context.Context, data string) ([]engine.
 		if err != nil {
 			return nil, err
 		}
-		heard, _, err := e.Hear(ctx, sound, "en")
+		heard, err := e.recogniseBy(ctx, sound, sphinxEngine, "en")
 		if err != nil {
 			return nil, err
 		}
-		w.add(string(said), heard)
+		w.add(string(said), heard.Text)
 		n++
 	}
 	if n == 0 {
@@ -529,7 +529,7 @@ func (e *Engine) evaluateLive(ctx context.Context) ([]engine.Report, error) {
 // converse sends sound in real time and gives how long after the beginning of speech the first partial text came,
 // how long after its end was found the final one, in milliseconds, and the text.
 func (e *Engine) converse(ctx context.Context, pcm []int16) (first, final float64, text string, err error) {
-	l, err := e.Listen(ctx, Listen{})
+	l, err := e.Listen(ctx, Listen{Model: sphinxEngine})
 	if err != nil {
 		return 0, 0, "", err
 	}

@@ -5,8 +5,6 @@ import (
 	"math"
 	"strings"
 	"sync"
-
-	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 // demo is the quality of what PocketSphinx hears: about one word in three is wrong.
@@ -15,19 +13,21 @@ const demo = "demo"
 // Transcript is what was heard in a recording.
 type Transcript struct {
 	Text       string
-	Language   string  // ISO 639-1
+	Language   string  // ISO 639-1; "" where it is not known
 	Seconds    float64 // of the recording
 	Segments   []Segment
-	Confidence float64 // of the words, weighted by their length; 0 where there are none
+	Confidence float64 // of the words, weighted by their length; 0 where there are none, or the recogniser gives none
 	Engine     string
 	Model      string
-	Quality    string // "demo"
+	Quality    string // "demo", or "" where it is not known
 }
 
-// Segment is what was said between two pauses, in seconds since the beginning.
+// Segment is what was said between two pauses, in seconds since the beginning. One with a text has no words where the
+// recogniser does not tell their times.
 type Segment struct {
 	Start, End float64
 	Text       string
+	Language   string // as the recogniser tells it, or ""
 	Words      []Word
 	Confidence float64
 }
@@ -44,7 +44,13 @@ func (e *Engine) Hear(ctx context.Context, audio []byte, language string) (text 
 
 // Recognise is Hear with all that is known.
 func (e *Engine) Recognise(ctx context.Context, audio []byte, language string) (*Transcript, error) {
-	if err := e.hears(language); err != nil {
+	return e.recogniseBy(ctx, audio, "", language)
+}
+
+// recogniseBy is Recognise by the recogniser that a product names; "" names none.
+func (e *Engine) recogniseBy(ctx context.Context, audio []byte, name, language string) (*Transcript, error) {
+	r, err := e.recogniser(name, language)
+	if err != nil {
 		return nil, err
 	}
 	leave, err := enter(ctx, e.heavy)
@@ -56,26 +62,12 @@ func (e *Engine) Recognise(ctx context.Context, audio []byte, language string) (
 	if err != nil {
 		return nil, err
 	}
-	return e.recognise(ctx, pcm, nil)
-}
-
-// hears refuses a language that is not understood here.
-func (e *Engine) hears(language string) error {
-	if !plainTag(language) {
-		return engine.Invalid("language", "must be a language code such as en")
-	}
-	switch {
-	case e.sphinx == nil:
-		return engine.Missing("speech recognition (PocketSphinx)")
-	case language != "" && base(language) != "en":
-		return engine.NeedsUpstream("recognition of speech in the language " + language)
-	}
-	return nil
+	return e.recognise(ctx, r, pcm, nil)
 }
 
 // recognise divides sound at its pauses and recognises the parts, several at a time. each, if not nil, gets them in
 // their order as they come.
-func (e *Engine) recognise(ctx context.Context, pcm []int16, each func(Segment) error) (*Transcript, error) {
+func (e *Engine) recognise(ctx context.Context, by recogniser, pcm []int16, each func(Segment) error) (*Transcript, error) {
 	parts, err := e.stretches(ctx, e.judge(), pcm, Cut{Most: maxUtterance})
 	if err != nil {
 		return nil, err
@@ -85,8 +77,9 @@ func (e *Engine) recognise(ctx context.Context, pcm []int16, each func(Segment) 
 		seg Segment
 		err error
 	}
+	about := by.about()
 	results := make([]chan result, len(parts))
-	turn := make(chan struct{}, e.sphinx.width)
+	turn := make(chan struct{}, about.width)
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer stop()
@@ -102,12 +95,17 @@ func (e *Engine) recognise(ctx context.Context, pcm []int16, each func(Segment) 
 			}
 			workers.Go(func() {
 				defer func() { <-turn }()
-				words, err := e.sphinx.words(ctx, pcm[p.start:p.end])
-				results[i] <- result{newSegment(words, p.start, p.end), err}
+				var r result
+				r.err = e.guard("recognition", func() error {
+					h, err := by.hear(ctx, pcm[p.start:p.end])
+					r.seg = newSegment(h, p.start, p.end)
+					return err
+				})
+				results[i] <- r
 			})
 		}
 	})
-	t := &Transcript{Language: "en", Seconds: seconds(len(pcm)), Engine: "pocketsphinx", Model: sphinxModel, Quality: demo}
+	t := &Transcript{Language: about.language, Seconds: seconds(len(pcm)), Engine: about.engine, Model: about.model, Quality: about.quality}
 	for _, r := range results {
 		select {
 		case got := <-r:
@@ -128,21 +126,35 @@ func (e *Engine) recognise(ctx context.Context, pcm []int16, each func(Segment) 
 		}
 	}
 	t.finish()
+	if t.Language == "" {
+		t.Language = e.spoken(t)
+	}
 	return t, nil
 }
 
+// spoken is the language that most of a recording is in, as the recogniser tells it, or else as its text tells.
+func (e *Engine) spoken(t *Transcript) (language string) {
+	times := map[string]float64{}
+	for _, s := range t.Segments {
+		if times[s.Language] += s.End - s.Start; s.Language != "" && times[s.Language] > times[language] {
+			language = s.Language
+		}
+	}
+	if language == "" && t.Text != "" && e.o.Identify != nil {
+		language = e.o.Identify(t.Text)
+	}
+	return language
+}
+
 // newSegment moves the words of a stretch to where it stands in the sound.
-func newSegment(words []Word, start, end int) Segment {
-	s := Segment{Start: thousandths(seconds(start)), End: thousandths(seconds(end)), Words: words}
-	texts := make([]string, len(words))
-	for i := range words {
-		w := &words[i]
+func newSegment(h heard, start, end int) Segment {
+	s := Segment{Start: thousandths(seconds(start)), End: thousandths(seconds(end)), Text: h.text, Language: h.language, Words: h.words}
+	for i := range s.Words {
+		w := &s.Words[i]
 		w.Start = thousandths(min(w.Start+s.Start, s.End))
 		w.End = thousandths(min(w.End+s.Start, s.End))
-		texts[i] = w.Word
 	}
-	s.Text = strings.Join(texts, " ")
-	s.Confidence = confidence(words)
+	s.Confidence = confidence(s.Words)
 	return s
 }
 
@@ -154,7 +166,7 @@ func (t *Transcript) finish() {
 		texts = append(texts, s.Text)
 		all = append(all, s.Words...)
 	}
-	t.Text = strings.Join(texts, " ")
+	t.Text = join(texts)
 	t.Confidence = confidence(all)
 }
 

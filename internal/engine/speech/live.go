@@ -24,12 +24,14 @@ type Event struct {
 	Type       string
 	Start, End float64
 	Text       string
+	Language   string // ISO 639-1, where it is known
 	Words      []Word
-	Confidence float64
+	Confidence float64 // 0 where the recogniser gives none
 }
 
 // Listen is how live sound is listened to.
 type Listen struct {
+	Model    string // of the product: PocketSphinx, or a model of the operator's; "" names none
 	Language string // ISO 639 code; "" for the recogniser's own
 	Rate     int    // Hz of the sound; default 16000
 	Cut      Cut    // when an utterance ends; Cut.MinSilence is by default 500
@@ -53,6 +55,7 @@ const (
 // another one. Whoever makes one takes its events, and ends it with Close or by its context.
 type Live struct {
 	e      *Engine
+	by     recogniser
 	ctx    context.Context
 	stop   context.CancelFunc
 	o      Listen
@@ -94,9 +97,14 @@ type job struct {
 
 // Listen begins to listen. It loads what is needed when the first sound comes.
 func (e *Engine) Listen(ctx context.Context, o Listen) (*Live, error) {
-	if err := e.hears(o.Language); err != nil {
+	by, err := e.recogniser(o.Model, o.Language)
+	if err != nil {
 		return nil, err
 	}
+	return e.listenBy(ctx, by, o)
+}
+
+func (e *Engine) listenBy(ctx context.Context, by recogniser, o Listen) (*Live, error) {
 	if o.Rate == 0 {
 		o.Rate = rate
 	}
@@ -108,12 +116,17 @@ func (e *Engine) Listen(ctx context.Context, o Listen) (*Live, error) {
 	}
 	o.Cut.Most = maxUtterance
 	l := &Live{
-		e: e, o: o, in: make(chan input, ahead), events: make(chan Event, waiting), jobs: make(chan job, 4),
+		e: e, by: by, o: o, in: make(chan input, ahead), events: make(chan Event, waiting), jobs: make(chan job, 4),
 		resample: newResampler(o.Rate, rate), judge: e.judge(), cut: newCutter(o.Cut),
 	}
 	l.ctx, l.stop = context.WithCancel(ctx)
-	l.done.Go(l.listen)
-	l.done.Go(l.decode)
+	for _, work := range []func(){l.listen, l.decode} {
+		l.done.Go(func() {
+			if err := e.guard("live recognition", func() error { work(); return nil }); err != nil {
+				l.fail(err)
+			}
+		})
+	}
 	go func() { // ends with the two, for which Close waits
 		l.done.Wait()
 		close(l.events)
@@ -393,7 +406,7 @@ func (l *Live) give(j job) {
 func (l *Live) decode() {
 	type guessed struct {
 		start, end int
-		words      []Word
+		heard
 	}
 	last := guessed{start: -1}
 	for {
@@ -416,7 +429,7 @@ func (l *Live) decode() {
 			continue
 		}
 		if !j.final || j.start != last.start || j.end != last.end {
-			words, err := l.e.sphinx.words(l.ctx, j.pcm)
+			h, err := l.by.hear(l.ctx, j.pcm)
 			if !j.final {
 				l.idle()
 			}
@@ -424,11 +437,15 @@ func (l *Live) decode() {
 				l.fail(err)
 				return
 			}
-			last = guessed{j.start, j.end, words}
+			last = guessed{j.start, j.end, h}
 		}
-		words := slices.Clone(last.words) // newSegment moves them
-		s := newSegment(words, j.start, j.end)
-		ev := Event{Type: Final, Start: s.Start, End: s.End, Text: s.Text, Words: s.Words, Confidence: s.Confidence}
+		h := last.heard
+		h.words = slices.Clone(h.words) // newSegment moves them
+		s := newSegment(h, j.start, j.end)
+		ev := Event{Type: Final, Start: s.Start, End: s.End, Text: s.Text, Language: s.Language, Words: s.Words, Confidence: s.Confidence}
+		if ev.Language == "" {
+			ev.Language = l.by.about().language
+		}
 		if !j.final {
 			if s.Text == "" || l.o.Quiet {
 				continue

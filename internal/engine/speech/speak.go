@@ -290,7 +290,7 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	if err != nil {
 		return err
 	}
-	label(w, spoken.Engine, spoken.Engine)
+	label(w, spoken.Engine, spoken.Engine, "")
 	w.SetHeader("X-Voice", spoken.Voice)
 	n := utf8.RuneCountInString(s.Input)
 	w.Used(engine.Units(n))

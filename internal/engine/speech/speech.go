@@ -1,8 +1,8 @@
 // Package speech is the first-party engine of the speech contract: speech to text, text to speech, voice activity,
 // and recognition of live sound over a WebSocket, in OpenAI's shape where OpenAI has one.
 //
-// Recognition is by PocketSphinx, English alone and of demo grade, which every answer says; speech is made by espeak-ng
-// (a hundred languages) and flite (English); voice activity is told by Silero on the ONNX Runtime, or by energy in Go
+// Recognition is by models of the operator's on sherpa-onnx, or else by PocketSphinx, English alone and of demo grade, which
+// every answer says; speech is made by espeak-ng (a hundred languages) and flite (English); voice activity is told by Silero on the ONNX Runtime, or by energy in Go
 // alone. FFmpeg or SoX decode and encode what is not WAV. What is not installed is answered with how to install it. The package does
 // not identify languages and does not translate; both can be injected. It keeps nothing of what it hears: sound that a
 // program needs as a file lies in a private temporary folder while it is worked on.
@@ -14,6 +14,7 @@ package speech
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"runtime"
@@ -23,6 +24,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
 	"github.com/tollgate-io/tollgate/internal/engine/proc"
+	"github.com/tollgate-io/tollgate/internal/engine/sherpa"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -47,7 +49,8 @@ type Engine struct {
 	espeak      string
 	flite       string
 	sileroModel string
-	sphinx      *sphinx       // nil where it is not installed
+	sphinx      *sphinx // nil where it is not installed
+	sherpa      *sherpa.Runtime
 	heavy       chan struct{} // recordings held decoded
 	synths      chan struct{} // synthesisers and encoders at work
 	voices      voices
@@ -81,14 +84,15 @@ func New(o Options) (*Engine, error) {
 		e.sileroModel = o.Dir.Path("speech", "silero_vad_v5.onnx")
 	}
 	e.sphinx = newSphinx(e.folder, o.Recognisers, o.Log)
+	e.sherpa = sherpa.New(sherpa.Options{Dir: o.Dir, Threads: min(runtime.NumCPU(), 4), Log: o.Log})
 	return e, nil
 }
 
 // Close ends the processes. Calls after it fail.
 func (e *Engine) Close(context.Context) error {
-	var err error
+	err := e.sherpa.Close()
 	if e.sphinx != nil {
-		err = e.sphinx.pool.Close()
+		err = errors.Join(err, e.sphinx.pool.Close())
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -139,14 +143,14 @@ func (e *Engine) Describe() []engine.Info {
 		}
 		return i
 	}
-	return []engine.Info{
+	return append([]engine.Info{
 		info(e.sphinx != nil, "pocketsphinx", sphinxModel, "5prealpha", "BSD-2-Clause"),
 		info(e.espeak != "", "espeak-ng", "espeak-ng", "", "GPL-3.0-or-later"),
 		info(e.flite != "", "flite", "flite", "2.2", "BSD-4-Clause-UC"),
 		info(e.sileroModel != "" && e.o.ONNX.Ready(), "silero", "silero-vad-v5", "5", "MIT"),
 		info(true, "energy", "energy-vad", "1", "Apache-2.0"),
 		info(e.ffmpeg != "" || e.sox != "", "ffmpeg", "codecs", "", "GPL-2.0-or-later"),
-	}
+	}, e.describeOwn()...)
 }
 
 // Serve answers a call.

@@ -25,6 +25,8 @@ const (
 	maxUtterance = 20_000 // ms
 	// minUtterance is less than any word; the decoder finds words in it all the same.
 	minUtterance = 1600
+	// least is the least probability of a word: none is not known.
+	least = 0.001
 )
 
 // sphinx is PocketSphinx's batch decoder, kept running: it reads names of sound files on its standard input, one a
@@ -71,7 +73,7 @@ type Word struct {
 	Word       string  `json:"word"`
 	Start      float64 `json:"start"`
 	End        float64 `json:"end"`
-	Confidence float64 `json:"confidence"` // posterior probability in the decoder's lattice
+	Confidence float64 `json:"confidence,omitempty"` // probability that it was said; 0 where the recogniser gives none
 }
 
 // words recognises one utterance.
@@ -131,5 +133,5 @@ func parseWord(f []string) (Word, bool) {
 		return Word{}, false
 	}
 	text, _, _ := strings.Cut(f[0], "(") // "read(2)" is its second pronunciation
-	return Word{Word: text, Start: float64(from) / 100, End: float64(to+1) / 100, Confidence: max(0, min(1, p))}, text != ""
+	return Word{Word: text, Start: float64(from) / 100, End: float64(to+1) / 100, Confidence: max(least, min(1, p))}, text != ""
 }

@@ -146,21 +146,22 @@ func (t *talk) run(ctx context.Context) error {
 		message = nil
 	}
 	t.start, t.most = start, n*start.Rate
-	t.live, err = t.e.Listen(ctx, Listen{Language: start.Language, Rate: start.Rate,
+	t.live, err = t.e.Listen(ctx, Listen{Model: t.r.Model, Language: start.Language, Rate: start.Rate,
 		Cut: Cut{MinSilence: start.Silence}, Quiet: start.Partials != nil && !*start.Partials})
 	if err != nil {
 		return err
 	}
 	defer t.live.Close()
-	if err := t.write(ctx, map[string]any{"type": "ready", "engine": "pocketsphinx", "model": sphinxModel, "quality": demo,
-		"sample_rate": start.Rate, "encoding": start.Encoding, "language": "en", "max_seconds": n}); err != nil {
+	a := t.live.by.about()
+	if err := t.write(ctx, news{Type: "ready", Engine: a.engine, Model: a.model, Quality: a.quality, Language: a.language,
+		Rate: start.Rate, Encoding: start.Encoding, Most: n}); err != nil {
 		return err
 	}
 	listening, deaf := context.WithCancel(ctx)
 	defer deaf()
 	told := make(chan error, 1)
 	go func() {
-		told <- t.tell(ctx)
+		told <- t.e.guard("a live session", func() error { return t.tell(ctx) })
 		deaf() // nobody listens any more
 	}()
 	return t.end(ctx, t.listen(listening, message), told)
@@ -257,31 +258,37 @@ func (t *talk) sound(message []byte) error {
 	return t.c.Used(engine.Quantity(ratio(uint64(t.heard), uint64(t.start.Rate))))
 }
 
-// message is what a client is told of an event.
-type message struct {
+// news is what a client is told: of an event, or that the session is ready.
+type news struct {
 	Type       string   `json:"type"`
-	Start      float64  `json:"start"`
+	Start      *float64 `json:"start,omitempty"`
 	End        *float64 `json:"end,omitempty"`
 	Text       *string  `json:"text,omitempty"`
 	Words      []Word   `json:"words,omitempty"`
 	Confidence *float64 `json:"confidence,omitempty"`
 	Engine     string   `json:"engine,omitempty"`
+	Model      string   `json:"model,omitempty"`
 	Quality    string   `json:"quality,omitempty"`
+	Language   string   `json:"language,omitempty"`
+	Rate       int      `json:"sample_rate,omitempty"`
+	Encoding   string   `json:"encoding,omitempty"`
+	Most       int      `json:"max_seconds,omitempty"`
 }
 
 // tell passes events on until there are no more. If the client cannot be told, the session ends.
 func (t *talk) tell(ctx context.Context) error {
 	var failed error
+	a := t.live.by.about()
 	for ev := range t.live.Events() {
-		m := message{Type: ev.Type, Start: ev.Start}
+		m := news{Type: ev.Type, Start: &ev.Start}
 		if ev.Type != SpeechStarted {
 			m.End = &ev.End
 		}
 		if ev.Type == Partial || ev.Type == Final {
-			m.Text, m.Engine, m.Quality = &ev.Text, "pocketsphinx", demo
+			m.Text, m.Engine, m.Model, m.Quality, m.Language = &ev.Text, a.engine, a.model, a.quality, ev.Language
 		}
 		if ev.Type == Final {
-			m.Words, m.Confidence = ev.Words, &ev.Confidence
+			m.Words, m.Confidence = ev.Words, known(ev.Text, ev.Confidence)
 		}
 		if failed == nil {
 			if failed = t.write(ctx, m); failed != nil {

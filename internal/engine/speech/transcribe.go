@@ -92,7 +92,11 @@ func (e *Engine) serveTranscription(ctx context.Context, r *engine.Request, w en
 	if err != nil {
 		return err
 	}
-	return e.transcribe(ctx, w, t, "transcribe", nil)
+	by, err := e.recogniser(r.Model, t.language)
+	if err != nil {
+		return err
+	}
+	return e.transcribe(ctx, w, t, by, "transcribe", nil)
 }
 
 func (e *Engine) serveTranslation(ctx context.Context, r *engine.Request, w engine.Writer) error {
@@ -102,31 +106,44 @@ func (e *Engine) serveTranslation(ctx context.Context, r *engine.Request, w engi
 		return err
 	case t.stream:
 		return engine.Invalid("stream", "translations are not streamed")
-	case t.language == "" || base(t.language) != "en" && e.o.Translate == nil:
-		// What it is spoken in would be a guess, and its recognition as English nonsense.
-		return engine.NeedsUpstream("translation of speech in a language that is not given as English by the field language")
 	}
-	return e.transcribe(ctx, w, t, "translate", func(heard *Transcript) error {
-		if heard.Language == "en" {
-			return nil
+	by, direct, err := e.translator(r.Model, t.language)
+	if err != nil {
+		return err
+	}
+	var change func(*Transcript) error
+	if !direct {
+		change = func(heard *Transcript) error { return e.toEnglish(ctx, r.Owner, heard) }
+	}
+	return e.transcribe(ctx, w, t, by, "translate", change)
+}
+
+// toEnglish translates what was heard, by segments.
+func (e *Engine) toEnglish(ctx context.Context, owner string, heard *Transcript) (err error) {
+	for i := range heard.Segments {
+		s := &heard.Segments[i]
+		from := s.Language
+		if from == "" {
+			from = heard.Language
 		}
-		for i := range heard.Segments {
-			s := &heard.Segments[i]
-			if s.Text, err = e.o.Translate(ctx, r.Owner, s.Text, heard.Language, "en"); err != nil {
-				return err
-			}
-			s.Words = nil // they are of another language
+		switch from {
+		case "en":
+			continue
+		case "":
+			return engine.NeedsUpstream("translation of speech in a language that is not recognised")
 		}
-		heard.finish()
-		return nil
-	})
+		if s.Text, err = e.o.Translate(ctx, owner, s.Text, from, "en"); err != nil {
+			return err
+		}
+		s.Words = nil // they are of another language
+	}
+	heard.Language = "en"
+	heard.finish()
+	return nil
 }
 
 // transcribe recognises and answers; change, if not nil, works on what was heard.
-func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcription, task string, change func(*Transcript) error) error {
-	if err := e.hears(t.language); err != nil {
-		return err
-	}
+func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcription, by recogniser, task string, change func(*Transcript) error) error {
 	leave, err := enter(ctx, e.heavy)
 	if err != nil {
 		return err
@@ -142,9 +159,9 @@ func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcripti
 	}
 	used := engine.Quantity(min(most, millis(len(pcm))))
 	if t.stream {
-		return e.streamTranscript(ctx, w, pcm, used)
+		return e.streamTranscript(ctx, w, by, pcm, used)
 	}
-	heard, err := e.recognise(ctx, pcm, nil)
+	heard, err := e.recognise(ctx, by, pcm, nil)
 	if err == nil && change != nil {
 		err = change(heard)
 	}
@@ -156,9 +173,12 @@ func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcripti
 }
 
 // label tells in headers what made an answer that is no JSON.
-func label(w engine.Writer, name, model string) {
+func label(w engine.Writer, name, model, quality string) {
 	w.SetHeader("X-Engine", name)
 	w.SetHeader("X-Model", model)
+	if quality != "" {
+		w.SetHeader("X-Quality", quality)
+	}
 }
 
 type usage struct {
@@ -170,12 +190,20 @@ func duration(s float64) usage { return usage{"duration", int(math.Ceil(s))} }
 
 // plain is the answer of response_format json, and the base of verbose_json.
 type plain struct {
-	Text       string  `json:"text"`
-	Usage      usage   `json:"usage"`
-	Engine     string  `json:"engine"`
-	Model      string  `json:"model"`
-	Quality    string  `json:"quality"`
-	Confidence float64 `json:"confidence"`
+	Text       string   `json:"text"`
+	Usage      usage    `json:"usage"`
+	Engine     string   `json:"engine"`
+	Model      string   `json:"model"`
+	Quality    string   `json:"quality,omitempty"`
+	Confidence *float64 `json:"confidence,omitempty"`
+}
+
+// known is the confidence in a text, nil where the recogniser gives none.
+func known(text string, confidence float64) *float64 {
+	if text != "" && confidence == 0 {
+		return nil
+	}
+	return &confidence
 }
 
 type verbose struct {
@@ -199,13 +227,12 @@ type verboseSegment struct {
 	AvgLogprob       float64 `json:"avg_logprob"`
 	CompressionRatio float64 `json:"compression_ratio"`
 	NoSpeechProb     float64 `json:"no_speech_prob"`
-	Confidence       float64 `json:"confidence"`
+	Confidence       float64 `json:"confidence,omitempty"`
 }
 
 func (t *transcription) answer(w engine.Writer, h *Transcript, task string) error {
-	label(w, h.Engine, h.Model)
-	w.SetHeader("X-Quality", h.Quality)
-	p := plain{h.Text, duration(h.Seconds), h.Engine, h.Model, h.Quality, h.Confidence}
+	label(w, h.Engine, h.Model, h.Quality)
+	p := plain{h.Text, duration(h.Seconds), h.Engine, h.Model, h.Quality, known(h.Text, h.Confidence)}
 	switch t.format {
 	case "json":
 		return engine.WriteJSON(w, 200, p)
@@ -225,7 +252,7 @@ func text(w engine.Writer, contentType, s string) error {
 }
 
 func (t *transcription) verbose(p plain, h *Transcript, task string) verbose {
-	v := verbose{Task: task, Language: "english", Duration: thousandths(h.Seconds), plain: p}
+	v := verbose{Task: task, Language: languageName(h.Language), Duration: thousandths(h.Seconds), plain: p}
 	for i, s := range h.Segments {
 		if t.segments {
 			v.Segments = append(v.Segments, verboseSegment{ID: i, Start: s.Start, End: s.End, Text: s.Text, Tokens: []int{},
@@ -238,16 +265,34 @@ func (t *transcription) verbose(p plain, h *Transcript, task string) verbose {
 	return v
 }
 
-// meanLog is the mean of the natural logarithms of the words' probabilities.
+// languageNames are the languages as Whisper, and so OpenAI, names them.
+var languageNames = map[string]string{"ar": "arabic", "bg": "bulgarian", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
+	"es": "spanish", "fa": "persian", "fi": "finnish", "fr": "french", "he": "hebrew", "hi": "hindi", "hr": "croatian", "hu": "hungarian", "id": "indonesian",
+	"it": "italian", "ja": "japanese", "ko": "korean", "ms": "malay", "nl": "dutch", "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian",
+	"ru": "russian", "sk": "slovak", "sl": "slovenian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "th": "thai", "tr": "turkish", "uk": "ukrainian",
+	"ur": "urdu", "vi": "vietnamese", "yue": "cantonese", "zh": "chinese"}
+
+// languageName is a language's name, or else its code.
+func languageName(code string) string {
+	if name := languageNames[code]; name != "" {
+		return name
+	}
+	return code
+}
+
+// meanLog is the mean of the natural logarithms of the words' probabilities, 0 where there are none.
 func meanLog(words []Word) float64 {
-	if len(words) == 0 {
+	sum, n := 0.0, 0
+	for _, w := range words {
+		if w.Confidence > 0 {
+			sum += math.Log(w.Confidence)
+			n++
+		}
+	}
+	if n == 0 {
 		return 0
 	}
-	sum := 0.0
-	for _, w := range words {
-		sum += math.Log(max(w.Confidence, 1e-4))
-	}
-	return thousandths(sum / float64(len(words)))
+	return thousandths(sum / float64(n))
 }
 
 // cue is one subtitle.
@@ -275,7 +320,7 @@ func (s Segment) cues() []cue {
 			c = &all[len(all)-1]
 			continue
 		}
-		c.text, c.end = c.text+" "+w.Word, w.End
+		c.text, c.end = c.text+glue(c.text, w.Word)+w.Word, w.End
 	}
 	return all
 }
@@ -302,17 +347,14 @@ func stamp(s float64, point string) string {
 
 // streamTranscript answers with OpenAI's events, one delta for each segment as it is recognised. Whoever leaves in
 // the middle is charged up to the last segment sent.
-func (e *Engine) streamTranscript(ctx context.Context, w engine.Writer, pcm []int16, most engine.Quantity) error {
-	label(w, "pocketsphinx", sphinxModel)
-	w.SetHeader("X-Quality", demo)
+func (e *Engine) streamTranscript(ctx context.Context, w engine.Writer, by recogniser, pcm []int16, most engine.Quantity) error {
+	a := by.about()
+	label(w, a.engine, a.model, a.quality)
 	w.Start(200, "text/event-stream")
-	sent := false
-	h, err := e.recognise(ctx, pcm, func(s Segment) error {
-		delta := s.Text
-		if sent {
-			delta = " " + delta
-		}
-		sent = true
+	before := ""
+	h, err := e.recognise(ctx, by, pcm, func(s Segment) error {
+		delta := glue(before, s.Text) + s.Text
+		before = s.Text
 		w.Used(min(most, engine.Quantity(math.Ceil(s.End*1000))))
 		return event(w, map[string]any{"type": "transcript.text.delta", "delta": delta, "start": s.Start, "end": s.End})
 	})
@@ -320,8 +362,10 @@ func (e *Engine) streamTranscript(ctx context.Context, w engine.Writer, pcm []in
 		return err
 	}
 	w.Used(most)
-	return event(w, map[string]any{"type": "transcript.text.done", "text": h.Text, "usage": duration(h.Seconds),
-		"engine": h.Engine, "model": h.Model, "quality": h.Quality, "confidence": h.Confidence})
+	return event(w, struct {
+		Type string `json:"type"`
+		plain
+	}{"transcript.text.done", plain{h.Text, duration(h.Seconds), h.Engine, h.Model, h.Quality, known(h.Text, h.Confidence)}})
 }
 
 // event sends a server-sent event.

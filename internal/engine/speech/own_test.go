@@ -1,0 +1,321 @@
+package speech
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/onnx"
+	"github.com/tollgate-io/tollgate/internal/engine/sherpa/sherpatest"
+	"github.com/tollgate-io/tollgate/internal/problem"
+)
+
+// withModels is a whole engine with the operator's models that plant puts into a folder.
+func withModels(t testing.TB, plant func(root string)) *Engine {
+	t.Helper()
+	installed, err := filepath.Abs(string(enginesDir(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	root := filepath.Join(dir, "speech", "models")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"lib", "bin/tollgate-onnx", "speech/silero_vad_v5.onnx"} {
+		if err := os.Symlink(filepath.Join(installed, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "tollgate-sherpa"), "../../../cmd/tollgate-sherpa")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the child: %v\n%s", err, out)
+	}
+	plant(root)
+	run := onnx.New(onnx.Options{Dir: engine.Dir(dir)})
+	e, err := New(Options{Dir: engine.Dir(dir), ONNX: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := run.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if !e.sherpa.Ready() {
+		t.Fatal("sherpa-onnx is not installed: scripts/install-engines sherpa")
+	}
+	return e
+}
+
+// TestOwnModel: a recording is recognised by the operator's model, in each format, and every answer says so.
+func TestOwnModel(t *testing.T) {
+	e := withModels(t, func(root string) { sherpatest.Offline(t, root, "zipformer-ctc-en") })
+	wav := spoken(t, e, sentence)
+	for format, want := range map[string]*regexp.Regexp{
+		"json": regexp.MustCompile(`^\{"text":"(low|high)[ a-z]*","usage":\{"type":"duration","seconds":3\},"engine":"sherpa-onnx","model":"zipformer-ctc-en"\}\n$`),
+		"text": regexp.MustCompile(`^(low|high)[ a-z]*\n$`),
+		"srt":  regexp.MustCompile(`^1\n00:00:00,\d{3} --> 00:00:0\d,\d{3}\n(low|high)[ a-z]*\n\n$`),
+		"vtt":  regexp.MustCompile(`^WEBVTT\n\n00:00:00\.\d{3} --> 00:00:0\d\.\d{3}\n(low|high)[ a-z]*\n\n$`),
+	} {
+		kind, body := form(t, wav, "response_format", format)
+		w, err := call(t, e, "audio.transcriptions", kind, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, said := w.header["X-Quality"]; !want.MatchString(w.body.String()) || w.header["X-Engine"] != "sherpa-onnx" || w.header["X-Model"] != "zipformer-ctc-en" || said {
+			t.Errorf("%s: %v %s", format, w.header, w.body.String())
+		}
+		if w.used < 2000 || w.used > 3000 {
+			t.Errorf("used %d", w.used)
+		}
+	}
+	kind, body := form(t, wav, "response_format", "verbose_json", "timestamp_granularities[]", "word", "timestamp_granularities[]", "segment")
+	w, err := call(t, e, "audio.transcriptions", kind, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v verbose
+	if err := json.Unmarshal(w.body.Bytes(), &v); err != nil {
+		t.Fatal(err)
+	}
+	if v.Language != "english" || len(v.Segments) != 1 || len(v.Words) != len(strings.Fields(v.Text)) || v.Confidence != nil || strings.Contains(w.body.String(), "confidence") {
+		t.Errorf("%s", w.body.String())
+	}
+	before := v.Segments[0].Start
+	for _, x := range v.Words {
+		if x.Start < before || x.End < x.Start || x.End > v.Segments[0].End {
+			t.Errorf("%+v after %f", x, before)
+		}
+		before = x.Start
+	}
+	kind, body = form(t, wav, "stream", "true")
+	if w, err = call(t, e, "audio.transcriptions", kind, body); err != nil || !strings.Contains(w.body.String(), `"type":"transcript.text.done"`) || !strings.Contains(w.body.String(), `"engine":"sherpa-onnx"`) || strings.Contains(w.body.String(), "demo") {
+		t.Errorf("%v %s", err, w.body.String())
+	}
+	kind, body = form(t, encodeWAV(make([]int16, rate), rate))
+	if w, err = call(t, e, "audio.transcriptions", kind, body); err != nil || !strings.HasPrefix(w.body.String(), `{"text":"",`) {
+		t.Errorf("silence: %v %s", err, w.body.String())
+	}
+}
+
+// TestChoice: which recogniser hears which language.
+func TestChoice(t *testing.T) {
+	e := withModels(t, func(root string) {
+		sherpatest.Offline(t, root, "a-zipformer-ctc-zh", "低", "高")
+		sherpatest.Streaming(t, root, "b-streaming-zipformer-ctc-en")
+		sherpatest.Offline(t, root, "c-zipformer-ctc-de-fr")
+		sherpatest.Offline(t, root, "something")
+	})
+	for _, c := range []struct{ name, language, want, id string }{
+		{"", "", "a-zipformer-ctc-zh", ""},
+		{"", "zh-CN", "a-zipformer-ctc-zh", ""},
+		{"", "en", "b-streaming-zipformer-ctc-en", ""},
+		{"demo-upstream", "fr", "c-zipformer-ctc-de-fr", ""},
+		{"", "es", "", "engine.needs_upstream"},
+		{"pocketsphinx", "en", "en-us", ""},
+		{"pocketsphinx", "", "en-us", ""},
+		{"pocketsphinx", "de", "", "engine.needs_upstream"},
+		{"c-zipformer-ctc-de-fr", "", "c-zipformer-ctc-de-fr", ""},
+		{"c-zipformer-ctc-de-fr", "en", "", "engine.needs_upstream"},
+		{"", "../etc", "", "engine.invalid"},
+	} {
+		by, err := e.recogniser(c.name, c.language)
+		if idOf(err) != c.id || err == nil && by.about().model != c.want {
+			t.Errorf("%q %q: %+v %v", c.name, c.language, by, err)
+		}
+	}
+	wav := spoken(t, e, sentence)
+	h, err := e.Recognise(t.Context(), wav, "zh")
+	if err != nil || h.Language != "zh" || h.Engine != "sherpa-onnx" || h.Text == "" || strings.ContainsAny(h.Text, " ") {
+		t.Errorf("%+v %v", h, err)
+	}
+	if text := subtitles(h.Segments, ",", true); !strings.Contains(text, h.Text) {
+		t.Errorf("%s", text)
+	}
+	kind, body := form(t, wav)
+	r := &engine.Request{Route: routeOf(t, "audio.transcriptions"), Type: kind, Body: body, Model: "something", Language: "en"}
+	if err := e.Serve(t.Context(), r, &recorder{}); idOf(err) != "speech.model_failed" || !strings.Contains(problem.As(err).Text("zh"), "something") {
+		t.Errorf("a folder that is not understood: %v", err)
+	}
+	infos := map[string]engine.Info{}
+	for _, i := range e.Describe() {
+		if i.Engine == "sherpa-onnx" {
+			infos[i.Model] = i
+		}
+	}
+	if len(infos) != 4 || !infos["c-zipformer-ctc-de-fr"].Ready || infos["something"].Ready || !strings.Contains(infos["something"].Need, "model.json") {
+		t.Errorf("%+v", infos)
+	}
+}
+
+// TestOwnTranslation: English from speech in another language, by the model itself or by translation.
+func TestOwnTranslation(t *testing.T) {
+	e := withModels(t, func(root string) { sherpatest.Offline(t, root, "zipformer-ctc-zh", "低", "高") })
+	wav := spoken(t, e, sentence)
+	kind, body := form(t, wav, "language", "zh")
+	if _, err := call(t, e, "audio.translations", kind, body); idOf(err) != "engine.needs_upstream" {
+		t.Errorf("without a translator: %v", err)
+	}
+	e.o.Translate = func(_ context.Context, _, text, from, to string) (string, error) {
+		return from + " to " + to, nil
+	}
+	kind, body = form(t, wav, "language", "zh", "response_format", "verbose_json")
+	w, err := call(t, e, "audio.translations", kind, body)
+	if err != nil || !strings.Contains(w.body.String(), `"text":"zh to en"`) || !strings.Contains(w.body.String(), `"language":"english"`) {
+		t.Errorf("%v %s", err, w.body.String())
+	}
+	kind, body = form(t, wav)
+	if _, err := call(t, e, "audio.translations", kind, body); idOf(err) != "engine.needs_upstream" {
+		t.Errorf("no language: %v", err)
+	}
+	// Models that find out the language are chosen for it; these hear nothing, their files are empty of weights.
+	folder := filepath.Join(string(e.o.Dir), "speech", "models")
+	for name, files := range map[string]string{"sense-voice-zh-en": "model.onnx tokens.txt", "whisper-small": "small-encoder.onnx small-decoder.onnx small-tokens.txt"} {
+		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range strings.Fields(files) {
+			if err := os.WriteFile(filepath.Join(folder, name, f), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, language, want string
+		direct, translate    bool
+	}{
+		{"", "", "whisper-small", true, true},
+		{"", "de", "whisper-small", true, true},
+		{"sense-voice-zh-en", "", "sense-voice-zh-en", false, false},
+		{"zipformer-ctc-zh", "zh", "zipformer-ctc-zh", false, false},
+		{"", "en", "sense-voice-zh-en", true, false},
+	} {
+		by, direct, err := e.translator(c.name, c.language)
+		if err != nil || by.about().model != c.want || direct != c.direct || by.(*own).translate != c.translate {
+			t.Errorf("%q %q: %+v %v %v", c.name, c.language, by, direct, err)
+		}
+	}
+	if by, err := e.recogniser("", ""); err != nil || by.about().model != "sense-voice-zh-en" {
+		t.Errorf("who finds out the language: %+v %v", by, err)
+	}
+}
+
+// TestOwnLive: a live session by a streaming model of the operator's.
+func TestOwnLive(t *testing.T) {
+	e := withModels(t, func(root string) { sherpatest.Streaming(t, root, "streaming-zipformer-ctc-en") })
+	l := &line{in: append(say(sound(t, e, sentence)), stop), wait: true}
+	if err := talkTo(t, e, l, ""); err != nil {
+		t.Fatal(err)
+	}
+	if k := l.kinds(); !strings.HasPrefix(k, "ready speech_started ") || !strings.HasSuffix(k, " final done") || l.text() == "" {
+		t.Errorf("%s: %q", k, l.text())
+	}
+	for _, m := range l.out {
+		switch m["type"] {
+		case "ready", "partial", "final":
+			if _, said := m["quality"]; m["engine"] != "sherpa-onnx" || m["model"] != "streaming-zipformer-ctc-en" || m["language"] != "en" || said {
+				t.Errorf("%v", m)
+			}
+		}
+	}
+}
+
+// TestBadOwnModel: a model that ends its process is told by name, and others go on.
+func TestBadOwnModel(t *testing.T) {
+	e := withModels(t, func(root string) {
+		bad := sherpatest.Offline(t, root, "a-bad-zipformer-ctc-en")
+		if err := os.WriteFile(filepath.Join(bad, "model.onnx"), []byte("no model"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	wav := spoken(t, e, sentence)
+	_, err := e.Recognise(t.Context(), wav, "en")
+	if p := problem.As(err); idOf(err) != "speech.model_failed" || !strings.Contains(p.Text("en"), "a-bad-zipformer-ctc-en") || !problem.Is(err, problem.Unavailable) {
+		t.Errorf("%v", err)
+	}
+	// While it rests PocketSphinx hears English.
+	if h, err := e.Recognise(t.Context(), wav, "en"); err != nil || h.Engine != "pocketsphinx" || !strings.Contains(h.Text, "weather") {
+		t.Errorf("%+v %v", h, err)
+	}
+}
+
+// faulty panics where native code or a decoder of ours might.
+type faulty struct{}
+
+func (faulty) about() about                                 { return about{"faulty", "faulty", "", "en", 2} }
+func (faulty) hear(context.Context, []int16) (heard, error) { panic("planted") }
+
+// TestPanics end the call, not the process, and are logged with their stack.
+func TestPanics(t *testing.T) {
+	e := bare(t)
+	var log bytes.Buffer
+	var mu sync.Mutex
+	e.log = slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	pcm := append(hum(2000), hiss(2000, -60)...)
+	if _, err := e.recognise(t.Context(), faulty{}, pcm, nil); idOf(err) != "speech.panicked" {
+		t.Errorf("%v", err)
+	}
+	l, err := e.listenBy(t.Context(), faulty{}, Listen{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 3 {
+		if err := l.Feed(appendPCM(nil, pcm)); err != nil && idOf(err) != "speech.panicked" {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Finish(); err != nil && idOf(err) != "speech.panicked" {
+		t.Fatal(err)
+	}
+	for range l.Events() { // ends
+	}
+	if idOf(l.Err()) != "speech.panicked" {
+		t.Errorf("%v", l.Err())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if said := log.String(); strings.Count(said, "planted") < 2 || !strings.Contains(said, "own_test.go") {
+		t.Errorf("%s", said)
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	b  *bytes.Buffer
+}
+
+func (l lockedWriter) Write(d []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Fprintf(l.b, "%s", d)
+}
+
+func TestJoin(t *testing.T) {
+	for _, c := range []struct {
+		in   []string
+		want string
+	}{{nil, ""}, {[]string{"a", "b"}, "a b"}, {[]string{"你好", "世界"}, "你好世界"}, {[]string{"你好。", "再见"}, "你好。再见"}, {[]string{"用", "Go", "写"}, "用 Go 写"}, {[]string{"a", "", "b"}, "a b"}} {
+		if got := join(c.in); got != c.want {
+			t.Errorf("%q: %q", c.in, got)
+		}
+	}
+}
