@@ -50,6 +50,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each workload")
 	only := flag.String("only", "", "workload to run alone: json, stream, 64kb or paced")
 	streams := flag.Int("streams", 0, "instead: open this many idle streams and report the memory of each")
+	engineDir := flag.String("engines", "", "instead: call each capability with the engines installed in this `folder`")
 	flag.Parse()
 	var err error
 	switch *mode {
@@ -60,9 +61,12 @@ func main() {
 	case "load":
 		err = load(*target)
 	default:
-		if *streams > 0 {
+		switch {
+		case *streams > 0:
 			err = memory(*binary, *streams)
-		} else {
+		case *engineDir != "":
+			err = engines(*binary, *engineDir)
+		default:
 			err = run(*binary, *n, *rounds, *only)
 		}
 	}
