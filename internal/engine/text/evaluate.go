@@ -1,13 +1,15 @@
 package text
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
-	"math"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ type EvalOptions struct {
 	Data string     // folder with banking77-train.csv; "" measures on generated examples instead
 	Dir  engine.Dir // engines; "" measures what Go alone can do
 	Seed uint64
+	Date string // of the reports, 2006-01-02; "" is today
 }
 
 // The floors: the least that a build may reach. Those of classification hold for banking77.
@@ -37,7 +40,7 @@ const (
 // shotTests bounds the questions that few-shot classification is measured on.
 const shotTests = 1000
 
-// Evaluate measures the engines of the family on data whose answers are known. The dates of the reports are set by the caller.
+// Evaluate measures the engines of the family on data whose answers are known.
 func Evaluate(ctx context.Context, o EvalOptions) ([]engine.Report, error) {
 	var out []engine.Report
 	for _, measure := range []func(context.Context, EvalOptions) ([]engine.Report, error){evaluateIntents, evaluateLanguages, evaluateSentiment} {
@@ -47,11 +50,17 @@ func Evaluate(ctx context.Context, o EvalOptions) ([]engine.Report, error) {
 		}
 		out = append(out, reports...)
 	}
+	if o.Date == "" {
+		o.Date = time.Now().UTC().Format(time.DateOnly)
+	}
+	for i := range out {
+		out[i].Date = o.Date
+	}
 	return out, nil
 }
 
 func figure(name string, value, floor float64) engine.Figure {
-	return engine.Figure{Name: name, Value: math.Round(value*1e4) / 1e4, Floor: floor}
+	return engine.Figure{Name: name, Value: round4(value), Floor: floor}
 }
 
 func milliseconds(name string, since time.Time, n int) engine.Figure {
@@ -224,13 +233,13 @@ func evaluateLanguages(ctx context.Context, o EvalOptions) ([]engine.Report, err
 
 func identified(d *Identifier, data string, list []Example) engine.Report {
 	name, model := d.Engine()
-	right, wrong := 0, []string{}
+	right, wrong := 0, map[string]int{}
 	begin := time.Now()
 	for _, x := range list {
 		if got, _ := d.Identify(x.Text); got == x.Label {
 			right++
-		} else if len(wrong) < 30 {
-			wrong = append(wrong, x.Label+"→"+got)
+		} else {
+			wrong[x.Label+" taken for "+got]++
 		}
 	}
 	speed := milliseconds("a text", begin, len(list))
@@ -240,10 +249,23 @@ func identified(d *Identifier, data string, list []Example) engine.Report {
 	}
 	r := engine.Report{Family: "text", Engine: name, Model: model, Version: EngineVersion, Task: "language identification of short texts", Data: data,
 		Samples: len(list), Figures: []engine.Figure{figure("accuracy", ratio(right, len(list)), floor), speed}}
-	if len(wrong) > 0 {
-		r.Note = "wrong, the first thirty: " + strings.Join(wrong, ", ")
-	}
+	r.Note = mistaken(len(list)-right, wrong)
 	return r
+}
+
+// mistaken tells which languages are taken for which, the commonest five.
+func mistaken(n int, wrong map[string]int) string {
+	pairs := slices.SortedFunc(maps.Keys(wrong), func(a, b string) int { return cmp.Or(cmp.Compare(wrong[b], wrong[a]), cmp.Compare(a, b)) })
+	for i, p := range pairs[:min(5, len(pairs))] {
+		pairs[i] = fmt.Sprintf("%s (%d)", p, wrong[p])
+	}
+	switch {
+	case n == 0:
+		return ""
+	case len(pairs) <= 5:
+		return fmt.Sprintf("%d mistaken: %s", n, strings.Join(pairs, ", "))
+	}
+	return fmt.Sprintf("%d mistaken; the commonest: %s", n, strings.Join(pairs[:5], ", "))
 }
 
 // evaluateSentiment measures the lexicons; "mixed" counts as wrong.
@@ -272,5 +294,5 @@ func evaluateSentiment(ctx context.Context, o EvalOptions) ([]engine.Report, err
 	return []engine.Report{{Family: "text", Engine: "lexicon", Model: "English and Chinese", Version: EngineVersion, Task: "sentiment",
 		Data: fmt.Sprintf("own list of %d English and Chinese sentences", len(list)), Samples: r.Samples,
 		Figures: []engine.Figure{figure("accuracy", r.Accuracy, floorFeeling), figure("macro-F1", r.MacroF1, 0), speed},
-		Note:    "the list was written by us, and is easy"}}, ctx.Err()
+		Note:    "plain opinions, written for this measurement; expect less of irony and of long reviews"}}, ctx.Err()
 }

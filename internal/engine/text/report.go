@@ -2,6 +2,7 @@ package text
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -88,6 +89,9 @@ func ratio(a, b int) float64 {
 	return float64(a) / float64(b)
 }
 
+// round4 is what reports tell a number with.
+func round4(x float64) float64 { return math.Round(x*1e4) / 1e4 }
+
 func (t *tally) report() *Evaluation {
 	r := &Evaluation{Samples: t.n, Labels: len(t.labels), Accuracy: ratio(t.right, t.n), Top3: ratio(t.among, t.n)}
 	counted := 0
@@ -105,6 +109,11 @@ func (t *tally) report() *Evaluation {
 	}
 	r.MacroF1 /= float64(max(counted, 1))
 	slices.SortStableFunc(r.PerLabel, func(a, b LabelF1) int { return cmp.Compare(a.F1, b.F1) })
+	r.Accuracy, r.MacroF1, r.Top3 = round4(r.Accuracy), round4(r.MacroF1), round4(r.Top3)
+	for i := range r.PerLabel {
+		f := &r.PerLabel[i]
+		f.Precision, f.Recall, f.F1 = round4(f.Precision), round4(f.Recall), round4(f.F1)
+	}
 	r.PerLabel = r.PerLabel[:min(50, len(r.PerLabel))]
 	for pair, n := range t.confused {
 		r.Confusion = append(r.Confusion, Confusion{pair[0], pair[1], n})

@@ -113,17 +113,6 @@ func TestClassifiers(t *testing.T) {
 		if n := len(c.ok("GET /v1/text/classifiers", nil)["classifiers"].([]any)); n != 0 {
 			t.Errorf("%d left", n)
 		}
-		if err := c.e.SeedDemo(context.Background(), "org_1"); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.e.SeedDemo(context.Background(), "org_1"); err != nil {
-			t.Fatal("again:", err)
-		}
-		for text, want := range map[string]string{"I would like my money back please": "refund", "我的包裹什么时候能到？": "delivery"} {
-			if m := c.ok("POST /v1/text/classify", object{"text": text, "classifier": DemoClassifier}); result(m, "label") != want {
-				t.Errorf("demo, %s: %v", text, m["results"])
-			}
-		}
 	})
 }
 

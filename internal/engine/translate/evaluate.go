@@ -106,9 +106,12 @@ func (e *Engine) evaluateCorpus(ctx context.Context, from, to string, src, ref [
 		hyps[i], refs[i] = bleuTokens(e.alike(to, t[0].Text)), bleuTokens(e.alike(to, ref[i]))
 	}
 	slices.Sort(times)
-	note := "1 reference; exponential smoothing; tokens as sacreBLEU's zh and 13a"
+	note := "BLEU as sacreBLEU counts it (zh, 13a, exponential smoothing), against one reference a sentence"
 	if to == "zh" {
-		note += "; traditional characters of the references taken as simplified"
+		note += ", traditional characters taken as simplified"
+	}
+	if r.quality() == qualityDictionary {
+		note = "words are looked up one by one: expect the gist of a text, not its style. " + note
 	}
 	return &engine.Report{
 		Engine: r.engine(), Model: r.model(), Version: e.version(r), Task: "translation " + from + " → " + to, Samples: len(src), Note: note,
@@ -143,8 +146,8 @@ func (e *Engine) evaluateSpeed(ctx context.Context) ([]engine.Report, error) {
 			}
 		}
 		slices.Sort(times)
-		reports = append(reports, engine.Report{Engine: r.engine(), Model: r.model(), Version: e.version(r), Task: "speed of translation en → " + to, Data: "sentences of ours",
-			Samples: len(times), Note: "processes warm; quality is not measured, since no reference corpus of the pair is at hand",
+		reports = append(reports, engine.Report{Engine: r.engine(), Model: r.model(), Version: e.version(r), Task: "speed of translation en → " + to, Data: "eight everyday sentences, again and again",
+			Samples: len(times), Note: "speed alone, after the first round; quality is not measured, as there are no reference translations of this pair",
 			Figures: []engine.Figure{latency("median latency", times, 2), latency("95th percentile latency", times, 20)}})
 	}
 	return reports, nil

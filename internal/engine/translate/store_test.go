@@ -205,19 +205,3 @@ func BenchmarkFuzzyMemory(b *testing.B) {
 		x.likest("The friend and the dog read a new book in the old school of the city", 0.7)
 	}
 }
-
-func TestSeedDemo(t *testing.T) {
-	each(t, func(t *testing.T, e *Engine) {
-		for range 2 {
-			if err := e.SeedDemo(t.Context(), "org_a"); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if a := answer(t, e, "GET", "/v1/translate/glossaries", "", nil); len(a["glossaries"].([]any)) != 1 {
-			t.Errorf("%v", a)
-		}
-		if a := answer(t, e, "GET", "/v1/translate/memory", "", nil); len(a["units"].([]any)) != 3 {
-			t.Errorf("%v", a)
-		}
-	})
-}

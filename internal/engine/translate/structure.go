@@ -30,7 +30,7 @@ func (e *Engine) evaluateStructure(ctx context.Context) ([]engine.Report, error)
 		}
 		rng := rand.New(rand.NewPCG(1, 2))
 		rep := engine.Report{Engine: r.engine(), Model: r.model(), Version: e.version(r), Task: "structure of documents en → " + to,
-			Data: "generated documents", Note: "share of documents whose skeleton is the same after translation"}
+			Data: "generated documents", Note: "share of documents in which every tag, key, time and placeholder is where it was"}
 		for _, f := range []string{formatHTML, formatMarkdown, formatJSON, formatSRT, formatVTT, formatDOCX} {
 			kept := 0
 			for range structureRuns {
