@@ -29,6 +29,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/proc"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/secret"
 )
@@ -185,6 +186,8 @@ func (e *Engine) Describe() []engine.Info {
 			Need: need(e.o.NewRecogniser == nil || e.o.Speak == nil, "speech engines: scripts/install-engines")},
 		{Engine: "tollgate-assist", Model: "translation", Version: Version, Ready: e.o.Translate != nil, Licence: "Apache-2.0",
 			Need: need(e.o.Translate == nil, "translation engines: scripts/install-engines")},
+		{Engine: "poppler", Model: "pdftotext", Ready: proc.Find("pdftotext") != "", Licence: "GPL-2.0-or-later",
+			Need: need(proc.Find("pdftotext") == "", "PDF files in knowledge bases: scripts/install-engines")},
 	}
 }
 

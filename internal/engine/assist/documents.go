@@ -114,7 +114,7 @@ func (e *Engine) documentsAdd(c *call) error {
 	defer leave()
 	var inputs []input
 	if engine.IsMultipart(c.Type) {
-		inputs, err = fromForm(c)
+		inputs, err = e.fromForm(c)
 	} else {
 		inputs, err = e.fromJSON(c)
 	}
@@ -138,7 +138,7 @@ func (e *Engine) documentsAdd(c *call) error {
 // maxInputs bounds the documents of one call.
 const maxInputs = 50
 
-func fromForm(c *call) ([]input, error) {
+func (e *Engine) fromForm(c *call) ([]input, error) {
 	form, err := engine.ParseForm(c.Type, c.Body)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func fromForm(c *call) ([]input, error) {
 	var out []input
 	for _, f := range files {
 		name := path.Base(strings.ReplaceAll(oneLine(f.Name, 200), `\`, "/"))
-		x, err := extract(name, f.Type, f.Data)
+		x, err := e.read(c.ctx, name, f.Type, f.Data)
 		if err != nil {
 			return nil, err
 		}
@@ -303,7 +303,7 @@ func (e *Engine) fetch(ctx context.Context, address string) (extracted, error) {
 	if err != nil {
 		return x, engine.Invalid("url", "is not an address")
 	}
-	req.Header.Set("Accept", "text/html, text/plain, text/markdown, text/csv;q=0.9, application/vnd.openxmlformats-officedocument.wordprocessingml.document;q=0.8")
+	req.Header.Set("Accept", "text/html, text/plain, text/markdown, application/pdf, text/csv;q=0.9, application/vnd.openxmlformats-officedocument.wordprocessingml.document;q=0.8")
 	client := *e.o.HTTP
 	client.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
 		if len(via) >= 5 {
@@ -327,7 +327,7 @@ func (e *Engine) fetch(ctx context.Context, address string) (extracted, error) {
 	if t := res.Header.Get("Content-Type"); strings.HasPrefix(t, "text/html") {
 		name = "page.html"
 	}
-	return extract(name, res.Header.Get("Content-Type"), data)
+	return e.read(ctx, name, res.Header.Get("Content-Type"), data)
 }
 
 // knowledgeReindex cuts and embeds every document anew, and reads documents by URL again.

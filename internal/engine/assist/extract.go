@@ -51,10 +51,14 @@ func tooLong() *problem.Error {
 	return problem.New(problem.TooLarge, "assist.document_too_large", "the text of a document is limited to %d bytes; divide it", maxText)
 }
 
-// extract reads a file by its name's ending, else by its media type.
+func tooBig() *problem.Error {
+	return problem.New(problem.TooLarge, "assist.file_too_large", "a file is limited to %d bytes; divide it", maxFile)
+}
+
+// extract reads a file, except a PDF, by its name's ending, else by its media type.
 func extract(name, mediaType string, data []byte) (extracted, error) {
 	if len(data) > maxFile {
-		return extracted{}, problem.New(problem.TooLarge, "assist.file_too_large", "a file is limited to %d bytes; divide it", maxFile)
+		return extracted{}, tooBig()
 	}
 	mediaType, _, _ = strings.Cut(strings.ToLower(mediaType), ";")
 	mediaType = strings.TrimSpace(mediaType)
@@ -70,7 +74,7 @@ func extract(name, mediaType string, data []byte) (extracted, error) {
 	case ext == ".md" || ext == ".markdown" || ext == ".txt" || ext == ".text" || strings.HasPrefix(mediaType, "text/"):
 		e.text = normalise(decodeText(data))
 	default:
-		return e, problem.New(problem.Unprocessable, "assist.file_type", "files of this type are not read; send .txt, .md, .html, .docx or a .csv with questions and answers")
+		return e, problem.New(problem.Unprocessable, "assist.file_type", "files of this type are not read; send .pdf, .docx, .md, .html, .txt or a .csv with questions and answers")
 	}
 	if err != nil {
 		return e, err

@@ -61,7 +61,7 @@ func TestExtract(t *testing.T) {
 		"csv plain":    {file: "a.csv", data: []byte("Q1?;A1\nQ2?;\"A2; more\"\n"), faqs: 2},
 		"csv gbk":      {file: "a.csv", data: gb(t, "问题,答案\n怎么退货？,三十天内。\n"), faqs: 1},
 		"empty":        {file: "a.txt", data: []byte(" \n"), id: "assist.no_text"},
-		"pdf":          {file: "a.pdf", data: []byte("%PDF-"), id: "assist.file_type"},
+		"program":      {file: "a.exe", data: []byte("MZ"), id: "assist.file_type"},
 		"no word":      {file: "a.docx", data: []byte("PK no"), id: "assist.unreadable"},
 		"bomb":         {file: "a.docx", data: docx(t, `<w:p><w:r><w:t>`+strings.Repeat("A", 40<<20)+`</w:t></w:r></w:p>`), id: "assist.document_too_large"},
 		"deep":         {file: "a.docx", data: docx(t, strings.Repeat("<w:a>", 2000)), id: "assist.unreadable"},
