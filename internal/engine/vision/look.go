@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"context"
 	"image"
 	"math"
@@ -239,6 +240,10 @@ func (e *Engine) serveFaces(ctx context.Context, r *engine.Request, w engine.Wri
 	}{engineFaces, modelFaces, faces, sizeOf(p)})
 }
 
+// minFace is the least side of a face, in pixels, by which people can be told apart: what the embedder looks at is 112, and
+// faces of 25 have been seen to be taken for others.
+const minFace = 32
+
 // subject is the largest face of a picture with its vector, and how many faces there are.
 func (e *Engine) subject(ctx context.Context, m *image.NRGBA, field string) (face, []float32, int, error) {
 	list, err := e.faces(ctx, m, faceScore, 50)
@@ -248,12 +253,11 @@ func (e *Engine) subject(ctx context.Context, m *image.NRGBA, field string) (fac
 	if len(list) == 0 {
 		return face{}, nil, 0, problem.New(problem.Unprocessable, "vision.no_face", "no face is found in the image %q", field).WithField(field, "shows no face")
 	}
-	best := slices.MaxFunc(list, func(a, b face) int {
-		if a.box.area() < b.box.area() {
-			return -1
-		}
-		return 1
-	})
+	best := slices.MaxFunc(list, func(a, b face) int { return cmp.Compare(a.box.area(), b.box.area()) })
+	if side := int(min(best.box.x1-best.box.x0, best.box.y1-best.box.y0)); side < minFace {
+		return face{}, nil, 0, problem.New(problem.Unprocessable, "vision.small_face", "the largest face in the image %q has %d pixels a side; to tell people apart it must have %d: send a closer or larger image",
+			field, side, minFace).WithField(field, "shows too small a face")
+	}
 	v, err := e.embed(ctx, m, best)
 	return best, v, len(list), err
 }
