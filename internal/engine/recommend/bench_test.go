@@ -27,9 +27,10 @@ func scale(b *testing.B) int {
 // BenchmarkScale reports what a space of that size takes; see world.scale.
 func BenchmarkScale(b *testing.B) {
 	n := scale(b)
-	w := generate(EvalOptions{Seed: 1, Events: n, Items: n / 10, Users: n / 20}, uint32(time.Now().Unix()))
+	o := EvalOptions{Seed: 1, Events: n, Items: n / 10, Users: n / 20, Probes: 200}
+	w := generate(o, uint32(time.Now().Unix()))
 	for b.Loop() {
-		figures, err := w.measured(b.Context(), b.TempDir(), n/20)
+		figures, err := w.measured(b.Context(), b.TempDir(), o)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -355,6 +355,19 @@ func idOK(s string) bool {
 func wordOK(s string) bool { return idOK(s) && utf8.RuneCountInString(s) <= maxWord }
 
 // finite replaces what JSON cannot hold.
+// rounded is a score as it is told: six significant digits, for it was computed in 32 bits.
+func rounded(x float64) float64 {
+	x = finite(x)
+	if x == 0 {
+		return 0
+	}
+	unit := math.Pow(10, 5-math.Floor(math.Log10(math.Abs(x))))
+	if math.IsInf(unit, 0) {
+		return 0
+	}
+	return math.Round(x*unit) / unit
+}
+
 func finite(x float64) float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return 0

@@ -208,7 +208,7 @@ func Evaluate(ctx context.Context, o EvalOptions) ([]engine.Report, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	figures, err := w.measured(ctx, dir, o.Users)
+	figures, err := w.measured(ctx, dir, o)
 	return append(out, engine.Report{Family: "recommend", Engine: Name, Model: Hybrid, Version: Version, Task: "scale: speed and memory",
 		Data:    fmt.Sprintf("generated: %d users, %d items, %d events, seed %d", o.Users, o.Items, len(w.events), o.Seed),
 		Samples: scaleAsks, Date: o.Date, Figures: figures,
@@ -216,8 +216,8 @@ func Evaluate(ctx context.Context, o EvalOptions) ([]engine.Report, error) {
 }
 
 // measured is scale on an engine and a database in dir.
-func (w *world) measured(ctx context.Context, dir string, users int) (out []engine.Figure, err error) {
-	err = onDatabase(ctx, dir, func(e *Engine) (err error) { out, err = w.scale(ctx, e, users); return err })
+func (w *world) measured(ctx context.Context, dir string, o EvalOptions) (out []engine.Figure, err error) {
+	err = onDatabase(ctx, dir, func(e *Engine) (err error) { out, err = w.scale(ctx, e, o); return err })
 	return out, err
 }
 
@@ -284,26 +284,32 @@ func (w *world) realTime(ctx context.Context, o EvalOptions, data string) (*engi
 	var took []time.Duration
 	err = onDatabase(ctx, dir, func(e *Engine) (err error) {
 		if err = w.write(ctx, e, "evaluate", "world"); err == nil {
-			took, err = w.probe(ctx, e, o)
+			took, err = w.probe(ctx, e, "world", o)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	return &engine.Report{Family: "recommend", Engine: Name, Model: Hybrid, Version: Version, Task: "real time: from an event to a changed answer",
+		Data: data, Samples: len(took), Date: o.Date, Figures: changed(took),
+		Note: "event written and synced to SQLite, then for-you asked until its items or their order differ"}, nil
+}
+
+// changed sums up how soon events changed answers.
+func changed(took []time.Duration) []engine.Figure {
 	slices.Sort(took)
-	within, ms := 0, func(d time.Duration) float64 { return math.Round(float64(d.Microseconds())/10) / 100 }
+	within := 0
 	for _, t := range took {
 		if t <= 100*time.Millisecond {
 			within++
 		}
 	}
-	return &engine.Report{Family: "recommend", Engine: Name, Model: Hybrid, Version: Version, Task: "real time: from an event to a changed answer",
-		Data: data, Samples: len(took), Date: o.Date, Figures: []engine.Figure{
-			{Name: "changed within 100 ms", Value: round(100 * float64(within) / float64(len(took))), Floor: 95, Unit: "%"},
-			{Name: "median", Value: ms(took[len(took)/2]), Unit: "ms"},
-			{Name: "99th percentile", Value: ms(took[len(took)*99/100]), Unit: "ms"},
-		}, Note: "event written and synced to SQLite, then for-you asked until its items or their order differ"}, nil
+	return []engine.Figure{
+		{Name: "changed within 100 ms", Value: round(100 * float64(within) / float64(max(1, len(took)))), Floor: 95, Unit: "%"},
+		{Name: "event to changed answer, median", Value: quantile(took, 0.5), Unit: "ms"},
+		{Name: "event to changed answer, 99th percentile", Value: quantile(took, 0.99), Unit: "ms"},
+	}
 }
 
 // write stores the world as a space.
@@ -329,10 +335,11 @@ func (w *world) write(ctx context.Context, e *Engine, owner, space string) error
 	return nil
 }
 
-func (w *world) probe(ctx context.Context, e *Engine, o EvalOptions) ([]time.Duration, error) {
+// probe times until a user's answer differs because of a purchase, for some users.
+func (w *world) probe(ctx context.Context, e *Engine, space string, o EvalOptions) ([]time.Duration, error) {
 	rng := rand.New(rand.NewPCG(o.Seed, 11))
 	ask := func(user string) (string, error) {
-		list, err := e.ForYou(ctx, "evaluate", "world", user, 20)
+		list, err := e.ForYou(ctx, "evaluate", space, user, 20)
 		if err != nil {
 			return "", err
 		}
@@ -346,7 +353,7 @@ func (w *world) probe(ctx context.Context, e *Engine, o EvalOptions) ([]time.Dur
 			return nil, err
 		}
 		began := time.Now()
-		if _, err := e.Record(ctx, "evaluate", "world", Event{User: user, Item: w.items[rng.IntN(o.Items)].ID, Type: "purchase"}); err != nil {
+		if _, err := e.Record(ctx, "evaluate", space, Event{User: user, Item: w.items[rng.IntN(o.Items)].ID, Type: "purchase"}); err != nil {
 			return nil, err
 		}
 		for {

@@ -2,8 +2,11 @@ package recommend
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -138,8 +141,15 @@ func solveAll(ctx context.Context, c *csr, fixed, out, g []float32, threads int)
 	rows := len(c.start) - 1
 	var next atomic.Int64
 	var wg sync.WaitGroup
+	var panicked atomic.Pointer[string]
 	for range max(1, threads) {
 		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					what := fmt.Sprintf("%v\n%s", p, debug.Stack())
+					panicked.Store(&what)
+				}
+			}()
 			var s solver
 			for ctx.Err() == nil {
 				from := int(next.Add(chunk)) - chunk
@@ -155,6 +165,9 @@ func solveAll(ctx context.Context, c *csr, fixed, out, g []float32, threads int)
 		})
 	}
 	wg.Wait()
+	if p := panicked.Load(); p != nil {
+		return errors.New("recommend: training panicked: " + *p)
+	}
 	return ctx.Err()
 }
 

@@ -38,7 +38,7 @@ func (e *Engine) fitter() {
 			return
 		case s := <-e.fits:
 			if !s.gone.Load() {
-				e.fit(s)
+				e.tryFit(s)
 			}
 			s.fitting.Store(false)
 			e.wantFit(s)
@@ -46,8 +46,20 @@ func (e *Engine) fitter() {
 	}
 }
 
+// tryFit trains a space. What was learnt before serves on where that fails; it is tried again after [retryFit], and the space tells so.
+func (e *Engine) tryFit(s *space) {
+	err := e.guard("training", func() error { return e.fit(s) })
+	s.failed.Store(err != nil && e.ctx.Err() == nil)
+	if err != nil {
+		s.rest.Store(time.Now().Add(retryFit).UnixNano())
+		if e.ctx.Err() == nil {
+			e.log.Warn("recommend: training failed", "space", s.key.name, "error", err)
+		}
+	}
+}
+
 // fit trains a space: the vectors of the items, what groups of users like, and the lengths of the content's vectors.
-func (e *Engine) fit(s *space) {
+func (e *Engine) fit(s *space) error {
 	began := time.Now()
 	now := e.now()
 	c := s.snapshot()
@@ -59,11 +71,23 @@ func (e *Engine) fit(s *space) {
 	if c.pairs >= leastFit {
 		var err error
 		if f, err = train(e.ctx, c.matrix(now), len(c.items), before, e.procs, 1); err != nil {
-			return // shutting down
+			return err
 		}
 	}
 	segments, norms := c.segmentTops(now), c.norms()
+	s.learnt(c, f, segments, norms)
+	s.rest.Store(time.Now().Add(restTimes * time.Since(began)).UnixNano())
+	e.log.Debug("recommend: trained", "space", s.key.name, "pairs", c.pairs, "items", len(c.items), "took", time.Since(began))
+	if err := e.prune(e.ctx, s.id, c.seq, c.cfg.KeepEvents); err != nil && e.ctx.Err() == nil {
+		e.log.Warn("recommend: removing old events", "error", err)
+	}
+	return nil
+}
+
+// learnt takes what was learnt from the copy c into the model.
+func (s *space) learnt(c *model, f *factors, segments [][]scored, norms []float32) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.m.gone == c.gone { // else someone has gone meanwhile: it is trained again
 		s.m.segTop = segments
 	}
@@ -72,12 +96,6 @@ func (e *Engine) fit(s *space) {
 		if it := &s.m.items[n]; len(it.terms) == len(c.items[n].terms) {
 			it.norm = norms[n]
 		}
-	}
-	s.mu.Unlock()
-	s.rest.Store(time.Now().Add(restTimes * time.Since(began)).UnixNano())
-	e.log.Debug("recommend: trained", "space", s.key.name, "pairs", c.pairs, "items", len(c.items), "took", time.Since(began))
-	if err := e.prune(e.ctx, s.id, c.seq, c.cfg.KeepEvents); err != nil && e.ctx.Err() == nil {
-		e.log.Warn("recommend: removing old events", "error", err)
 	}
 }
 

@@ -256,7 +256,7 @@ func TestManyAtOnce(t *testing.T) {
 					if i%10 == 0 {
 						err = r.e.Forget(t.Context(), r.owner, "shop", fmt.Sprintf("b%d", i/10))
 					} else if s := r.e.loaded(t.Context(), r.owner, "shop"); s != nil {
-						r.e.fit(s)
+						err = r.e.fit(s)
 					}
 				case 2:
 					_, err = r.e.Similar(t.Context(), r.owner, "shop", "tea-1", user, 5)

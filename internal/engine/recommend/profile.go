@@ -119,7 +119,7 @@ func interests(w map[string]float64) []Interest {
 	slices.SortFunc(out, func(a, b Interest) int { return cmp.Or(cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Name, b.Name)) })
 	out = out[:min(len(out), topInterests)]
 	for i := range out {
-		out[i].Weight /= sum
+		out[i].Weight = rounded(out[i].Weight / sum)
 	}
 	return out
 }

@@ -239,7 +239,7 @@ func named(s *Strategy) string {
 func (m *model) show(x *ranked) Item {
 	in := &m.items[x.item]
 	it := Item{ID: in.id, Title: in.title, Category: in.category, Tags: in.tags, Currency: in.currency,
-		Score: finite(float64(x.score)), Pinned: x.pinned}
+		Score: rounded(float64(x.score)), Pinned: x.pinned}
 	if in.priced {
 		p := Price(in.price)
 		it.Price = &p

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -174,7 +175,48 @@ func (r *rig) trained() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.e.fit(s)
+	if err := r.e.fit(s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestPanics: what panics behind calls ends no process: a training that fails is told, and what was learnt before serves on.
+func TestPanics(t *testing.T) {
+	r := newRig(t, dbtest.Open(t, dbtest.SQLiteDSN(t), db.Options{Clock: clock.NewManual(noon)}, sets), clock.NewManual(noon))
+	r.fill(`{"title":"Shop"}`)
+	r.trained()
+	s, err := r.e.open(t.Context(), r.owner, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := s.m.users
+	bad := slices.Clone(good)
+	bad[0].pairs = append(slices.Clone(bad[0].pairs), pair{item: -1, w: 1})
+	s.m.users = bad
+	r.e.tryFit(s)
+	s.m.users = good
+	if !s.failed.Load() || s.rest.Load() <= time.Now().UnixNano() {
+		t.Error("a training that panicked is not told")
+	}
+	if list, err := r.e.ForYou(t.Context(), r.owner, "shop", "t1", 3); err != nil || len(list) == 0 {
+		t.Error(list, err)
+	}
+	r.e.tryFit(s)
+	if s.failed.Load() {
+		t.Error("a training that succeeded is told to have failed")
+	}
+	if err := solveAll(t.Context(), &csr{start: []int32{0, 5}}, nil, nil, nil, 2); err == nil {
+		t.Error("a panic of a thread of training is no error")
+	}
+}
+
+// TestRounded: scores carry no noise of 32 bits.
+func TestRounded(t *testing.T) {
+	for in, want := range map[float64]float64{float64(float32(0.3)): 0.3, 0: 0, math.NaN(): 0, 1234567.8: 1234570, float64(float32(-0.0001)): -0.0001, 1e-320: 0} {
+		if got := rounded(in); got != want {
+			t.Errorf("%v: %v, want %v", in, got, want)
+		}
+	}
 }
 
 func TestAnswers(t *testing.T) {

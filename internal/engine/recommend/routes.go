@@ -137,6 +137,8 @@ type training struct {
 	Events  int   `json:"events"`  // in the model
 	Trained int   `json:"trained"` // of these, seen by the last training
 	Bytes   int64 `json:"bytes"`   // estimated
+	// Failed says that the last training did not succeed: what was learnt before serves on, and it is tried again in minutes.
+	Failed bool `json:"training_failed,omitempty"`
 }
 
 func (e *Engine) getSpace(ctx context.Context, r *engine.Request, w engine.Writer) error {
@@ -170,7 +172,7 @@ func (e *Engine) getSpace(ctx context.Context, r *engine.Request, w engine.Write
 	}
 	if s := e.loaded(ctx, r.Owner, st.Name); s != nil {
 		s.mu.RLock()
-		st.Model = &training{s.m.events, s.m.fitted, s.m.size()}
+		st.Model = &training{s.m.events, s.m.fitted, s.m.size(), s.failed.Load()}
 		s.mu.RUnlock()
 	}
 	return engine.WriteJSON(w, http.StatusOK, st)

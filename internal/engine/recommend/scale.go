@@ -15,8 +15,9 @@ import (
 const scaleAsks = 500
 
 // scale writes the world through the database in batches of 5000, synced to disk, loads and trains it, and times
-// questions with cold and warm neighbours, and single events with what they change in the model.
-func (w *world) scale(ctx context.Context, e *Engine, users int) ([]engine.Figure, error) {
+// questions with cold and warm neighbours, single events with what they change in the model, and how soon an event changes
+// the next answer.
+func (w *world) scale(ctx context.Context, e *Engine, o EvalOptions) ([]engine.Figure, error) {
 	const owner, name = "evaluate", "scale"
 	var out []engine.Figure
 	put := func(name string, value float64, unit string) {
@@ -35,14 +36,16 @@ func (w *world) scale(ctx context.Context, e *Engine, users int) ([]engine.Figur
 	}
 	put("load", time.Since(began).Seconds(), "s")
 	began = time.Now()
-	e.fit(s)
+	if err := e.fit(s); err != nil {
+		return nil, err
+	}
 	put("training", time.Since(began).Seconds(), "s")
 	put("model", (heapBytes()-before)/(1<<20), "MB")
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, state := range []string{"cold", "warm"} {
 		var you, like, event []time.Duration
 		for range scaleAsks {
-			user, item := fmt.Sprintf("user-%d", rng.IntN(max(1, users/50))), w.items[rng.IntN(len(w.items))].ID
+			user, item := fmt.Sprintf("user-%d", rng.IntN(max(1, o.Users/50))), w.items[rng.IntN(len(w.items))].ID
 			t := time.Now()
 			if _, err := e.ForYou(ctx, owner, name, user, 20); err != nil {
 				return nil, err
@@ -68,7 +71,8 @@ func (w *world) scale(ctx context.Context, e *Engine, users int) ([]engine.Figur
 			put("one event, 99th percentile", quantile(event, 0.99), "ms")
 		}
 	}
-	return out, nil
+	took, err := w.probe(ctx, e, name, o)
+	return append(out, changed(took)...), err
 }
 
 func heapBytes() float64 {

@@ -33,6 +33,7 @@ type space struct {
 	m     *model
 	tests []experiment // the running ones
 
+	failed  atomic.Bool  // the last training did
 	fitting atomic.Bool  // waits for training, or is in it
 	rest    atomic.Int64 // no training before; Unix nanoseconds
 }
@@ -51,7 +52,13 @@ func (e *Engine) open(ctx context.Context, owner, name string) (*space, error) {
 	if s == nil {
 		s = &space{key: key, ready: make(chan struct{})}
 		e.spaces[key] = s
-		e.wg.Go(func() { e.loadSpace(s) })
+		e.wg.Go(func() {
+			defer close(s.ready)
+			if err := e.guard("loading", func() error { return e.loadSpace(s) }); err != nil {
+				s.err = err
+				e.forget(s)
+			}
+		})
 	}
 	e.mu.Unlock()
 	s.used.Store(e.clock.Now().Unix())
@@ -103,24 +110,20 @@ func (e *Engine) forget(s *space) {
 	}
 }
 
-func (e *Engine) loadSpace(s *space) {
-	defer close(s.ready)
+// loadSpace reads a space's model; nobody else has s before it is ready.
+func (e *Engine) loadSpace(s *space) error {
 	ctx, cancel := context.WithTimeout(e.ctx, loadTime)
 	defer cancel()
 	// Whether there is such a space is found out before waiting for another's loading.
 	err := e.db.View(ctx, func(tx *db.Tx) error { _, err := readSpace(tx, s.key.owner, s.key.name, ""); return err })
 	if err != nil {
-		s.err = err
-		e.forget(s)
-		return
+		return err
 	}
 	select {
 	case e.load <- struct{}{}:
 		defer func() { <-e.load }()
 	case <-ctx.Done():
-		s.err = busy()
-		e.forget(s)
-		return
+		return busy()
 	}
 	var m *model
 	var tests []experiment
@@ -142,14 +145,13 @@ func (e *Engine) loadSpace(s *space) {
 		return readChanges(tx, r, m, -1)
 	})
 	if err != nil {
-		s.err = err
-		e.forget(s)
-		return
+		return err
 	}
 	m.setNorms()
 	s.m, s.tests, s.polled = m, tests, e.clock.Now()
 	e.wantFit(s)
 	e.shed(s)
+	return nil
 }
 
 func busy() error {
@@ -228,12 +230,21 @@ func (e *Engine) catchUp(ctx context.Context, s *space) error {
 		e.forget(s)
 		return nil
 	}
-	s.mu.Lock()
-	s.m.cfg, s.tests = d.cfg, d.tests
-	s.m.renew(e.now())
-	d.apply(s.m)
-	s.mu.Unlock()
+	if err := e.guard("applying changes", func() error { return s.apply(d, e.now()) }); err != nil {
+		e.forget(s) // half of them may be in it
+		return err
+	}
 	e.wantFit(s)
+	return nil
+}
+
+// apply takes changes into the model.
+func (s *space) apply(d *delta, now uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.m.cfg, s.tests = d.cfg, d.tests
+	s.m.renew(now)
+	d.apply(s.m)
 	return nil
 }
 
@@ -252,7 +263,7 @@ func (e *Engine) poller() {
 		case <-e.ctx.Done():
 			return
 		case <-t.C:
-			if err := e.poll(e.ctx); err != nil && e.ctx.Err() == nil {
+			if err := e.guard("reading changes", func() error { return e.poll(e.ctx) }); err != nil && e.ctx.Err() == nil {
 				e.log.Warn("recommend: reading changes", "error", err)
 			}
 		}
