@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help check test bench fuzz run nightly
+.PHONY: help check test bench fuzz run reports nightly
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,13 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 run: ## the demo: go run ./cmd/tollgate demo
 	$(GO) run ./cmd/tollgate demo
+
+reports: ## the figures that the catalogue shows, measured anew on this machine, which should be quiet: make reports DATA=folder
+	$(GO) build -o reports.new ./cmd/tollgate
+	for f in translate text speech vision assist recommend; do \
+		./reports.new evaluate $$f -json -data "$(DATA)" -scale 1000000 >reports.json && mv reports.json internal/engine/reports/$$f.json || exit 1; \
+	done
+	rm -f reports.new
 
 nightly: ## the long runs: everything with TOLLGATE_NIGHTLY=1, then ten minutes of every fuzz target
 	TOLLGATE_NIGHTLY=1 TEST_TIMEOUT=12h scripts/test

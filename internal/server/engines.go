@@ -66,9 +66,7 @@ func (a *App) openEngines() (err error) {
 	a.defers(e.translate.Close)
 	help := assist.Options{DB: a.DB, Sealer: a.Sealer, HTTP: a.Egress.HTTP(), Log: a.Log, Identify: e.ids.Identify,
 		Translate: e.translateText, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen}
-	if name, model := e.vectors.Engine(); name == usableVectors { // hashed ones find less than words alone
-		help.Embed, help.EmbedModel = e.vectors.Embed, model
-	}
+	help.Embed, help.EmbedModel = e.embed()
 	e.assist, err = assist.New(help)
 	if err != nil {
 		return err
@@ -126,6 +124,15 @@ func contractOf(c catalog.Capability) []byte {
 
 // usableVectors are those that make retrieval better.
 const usableVectors = "use-lite"
+
+// embed makes vectors for retrieval, and names the model; nil where there are only hashed ones, which find less than words alone.
+func (e *engineSet) embed() (func(context.Context, []string) ([][]float32, error), string) {
+	name, model := e.vectors.Engine()
+	if name != usableVectors {
+		return nil, ""
+	}
+	return e.vectors.Embed, model
+}
 
 // seed gives the engines the demo's data.
 // It returns the id of the bot that answers from the manual.

@@ -22,6 +22,7 @@ type evaluation struct {
 	dir     engine.Dir
 	onnx    *onnx.Runtime
 	seed    uint64
+	scale   int    // events of the space in which the speed of recommendation is measured; 0: it is not
 	scratch string // a folder for a database of its own, removed afterwards
 }
 
@@ -36,6 +37,7 @@ func Evaluate(family string) func(fs *flag.FlagSet) func(ctx context.Context, st
 		data := fs.String("data", "", "`folder` with data sets (banking77-train.csv, tatoeba-en-zh-dev.tsv); without it, generated data with known structure")
 		dir := fs.String("engines", "", "`folder` of the engines; default TOLLGATE_ENGINES, or ./tollgate-engines")
 		seed := fs.Uint64("seed", 1, "of what is drawn at random")
+		scale := fs.Int("scale", 0, "recommend: measure speed and memory with so many `events` and a tenth as many items")
 		asJSON := fs.Bool("json", false, "print the reports as JSON")
 		store := fs.String("store", "", "`data directory` of a server whose catalogue is to show the reports")
 		return func(ctx context.Context, stdout, stderr io.Writer) error {
@@ -48,7 +50,7 @@ func Evaluate(family string) func(fs *flag.FlagSet) func(ctx context.Context, st
 				return err
 			}
 			defer os.RemoveAll(scratch)
-			e := &evaluation{data: *data, dir: engine.Dir(c.Engines), seed: *seed, scratch: scratch}
+			e := &evaluation{data: *data, dir: engine.Dir(c.Engines), seed: *seed, scale: *scale, scratch: scratch}
 			e.onnx = onnx.New(onnx.Options{Dir: e.dir})
 			defer e.onnx.Close()
 			reports, err := e.run(ctx, family)

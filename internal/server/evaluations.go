@@ -23,15 +23,16 @@ func (e *evaluation) run(ctx context.Context, family string) ([]engine.Report, e
 	date := time.Now().UTC().Format(time.DateOnly)
 	switch family {
 	case "text":
-		return language.Evaluate(ctx, language.EvalOptions{Data: e.data, Dir: e.dir, Seed: e.seed})
+		return language.Evaluate(ctx, language.EvalOptions{Data: e.data, Dir: e.dir, Seed: e.seed, Date: date})
 	case "speech":
 		return speech.Evaluate(ctx, speech.Options{Dir: e.dir, ONNX: e.onnx, Log: log}, e.data)
 	case "recommend":
-		return recommend.Evaluate(ctx, recommend.EvalOptions{Seed: e.seed, Date: date})
+		return recommend.Evaluate(ctx, recommend.EvalOptions{Seed: e.seed, Date: date, Scale: e.scale})
 	case "assist":
-		set := engineSet{}
-		return assist.Evaluate(ctx, assist.EvaluateOptions{Data: e.data, Now: time.Now().UTC(), Embed: language.NewVectors(e.dir).Embed, Train: set.train,
-			Trainer: "linear"})
+		set := engineSet{vectors: language.NewVectors(e.dir)}
+		o := assist.EvaluateOptions{Data: e.data, Now: time.Now().UTC(), Train: set.train, Trainer: "linear classifier of engine/text"}
+		o.Embed, o.EmbedModel = set.embed()
+		return assist.Evaluate(ctx, o)
 	case "vision":
 		v, err := vision.New(vision.Options{Dir: e.dir, ONNX: e.onnx, Log: log})
 		if err != nil {
