@@ -33,7 +33,11 @@ func (c *Call) models() []openai.Model {
 	var list []openai.Model
 	for _, m := range c.g.o.Book.Models(c.who.OrgUUID) {
 		if c.who.AllowsModel([]byte(m.ID)) && c.who.AllowsProduct(m.Product.ID) {
-			list = append(list, openai.Model{ID: m.ID, Created: m.Product.Created.Unix(), OwnedBy: m.Provider})
+			can := make([]string, len(m.Product.Capabilities))
+			for i, capability := range m.Product.Capabilities {
+				can[i] = string(capability)
+			}
+			list = append(list, openai.Model{ID: m.ID, Created: m.Product.Created.Unix(), OwnedBy: m.Provider, Capabilities: can})
 		}
 	}
 	return list

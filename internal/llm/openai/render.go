@@ -79,6 +79,8 @@ type Model struct {
 	ID      string
 	Created int64 // seconds since 1970
 	OwnedBy string
+	// Capabilities are what the model can do, in the catalogue's words; a field of the platform's own.
+	Capabilities []string
 }
 
 // AppendModels renders GET /v1/models.
@@ -101,5 +103,16 @@ func AppendModel(dst []byte, m *Model) []byte {
 	dst = strconv.AppendInt(dst, m.Created, 10)
 	dst = append(dst, `,"owned_by":`...)
 	dst = scan.AppendString(dst, m.OwnedBy)
+	for i, c := range m.Capabilities {
+		if i == 0 {
+			dst = append(dst, `,"capabilities":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = scan.AppendString(dst, c)
+	}
+	if len(m.Capabilities) > 0 {
+		dst = append(dst, ']')
+	}
 	return append(dst, '}')
 }

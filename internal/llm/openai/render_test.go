@@ -67,8 +67,8 @@ func TestAppendModels(t *testing.T) {
 	if got := string(AppendModels(nil, nil)); got != `{"object":"list","data":[]}` {
 		t.Error(got)
 	}
-	got := string(AppendModels(nil, []Model{{"a/b", 5, "acme"}, {`"`, 0, ""}}))
-	want := `{"object":"list","data":[{"id":"a/b","object":"model","created":5,"owned_by":"acme"},{"id":"\"","object":"model","created":0,"owned_by":""}]}`
+	got := string(AppendModels(nil, []Model{{"a/b", 5, "acme", []string{"chat", "vision"}}, {`"`, 0, "", nil}}))
+	want := `{"object":"list","data":[{"id":"a/b","object":"model","created":5,"owned_by":"acme","capabilities":["chat","vision"]},{"id":"\"","object":"model","created":0,"owned_by":""}]}`
 	if got != want {
 		t.Error(got)
 	}
