@@ -3,11 +3,13 @@ package translate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,7 +192,7 @@ func (a *apertium) translate(ctx context.Context, p pair, in []input, _ hints) (
 	for len(out) < len(in) {
 		// one turn of the pipeline is short, so that long documents and short texts take turns
 		batch := in[len(out):min(len(out)+64, len(in))]
-		got, err := use(ctx, pool, batch)
+		got, err := a.use(ctx, pool, batch)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +203,7 @@ func (a *apertium) translate(ctx context.Context, p pair, in []input, _ hints) (
 
 // use has a pipeline translate a batch. If the caller leaves, the pipeline, which may only now have been started for him,
 // finishes what it has and stays warm for the next; the pool bounds how long.
-func use(ctx context.Context, pool *proc.Pool, batch []input) ([]string, error) {
+func (a *apertium) use(ctx context.Context, pool *proc.Pool, batch []input) ([]string, error) {
 	type result struct {
 		out []string
 		err error
@@ -209,8 +211,8 @@ func use(ctx context.Context, pool *proc.Pool, batch []input) ([]string, error) 
 	done := make(chan result, 1)
 	go func() {
 		var r result
-		r.err = pool.Do(context.WithoutCancel(ctx), func(c *proc.Child) error {
-			var err error
+		r.err = pool.Do(context.WithoutCancel(ctx), func(c *proc.Child) (err error) {
+			defer a.guard(&err)
 			r.out, err = converse(c.In, c.Out.ReadString, batch)
 			return err
 		})
@@ -221,6 +223,14 @@ func use(ctx context.Context, pool *proc.Pool, batch []input) ([]string, error) 
 		return r.out, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+// guard turns a panic, which would end the process outside the call's own goroutine, into an error.
+func (a *apertium) guard(err *error) {
+	if p := recover(); p != nil {
+		a.log.Error("translate: panic in a pipeline", "panic", p, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("translate: panic in a pipeline: %v", p)
 	}
 }
 

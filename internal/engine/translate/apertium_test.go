@@ -3,6 +3,8 @@ package translate
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -245,5 +247,18 @@ func TestApertiumBounds(t *testing.T) {
 	}
 	if all, err := e.run(t.Context(), j(), nil); err != nil || all[0].Text != "La casa es grande." {
 		t.Errorf("%v %v", all, err)
+	}
+}
+
+func TestPanicInAPipeline(t *testing.T) {
+	var log strings.Builder
+	a := newApertium("", slog.New(slog.NewTextHandler(&log, nil)))
+	err := func() (err error) {
+		defer a.guard(&err)
+		_, err = converse(io.Discard, nil, []input{{nil, "text"}})
+		return err
+	}()
+	if err == nil || !strings.Contains(log.String(), "converse") {
+		t.Errorf("%v, logged: %s", err, log.String())
 	}
 }

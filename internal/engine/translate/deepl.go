@@ -99,7 +99,7 @@ func readDeepL(r *engine.Request) (*job, error) {
 		return nil, err
 	}
 	if len(v["text"]) == 0 {
-		return nil, engine.Invalid("text", "Parameter 'text' not specified.")
+		return nil, problem.New(problem.Invalid, "translate.deepl_text", "Parameter 'text' not specified.").WithField("text", "is missing")
 	}
 	switch v.Get("tag_handling") {
 	case "":

@@ -33,7 +33,7 @@ func TestDeepL(t *testing.T) {
 		t.Errorf("%v", a)
 	}
 	for name, c := range map[string]struct{ body, id string }{
-		"no text":       {"target_lang=ZH", "engine.invalid"},
+		"no text":       {"target_lang=ZH", "translate.deepl_text"},
 		"bad target":    {"text=a&target_lang=!!", "translate.deepl_language"},
 		"no pair":       {"text=hello&source_lang=EN&target_lang=JA", "translate.no_pair"},
 		"glossary auto": {"text=a&target_lang=ZH&glossary_id=x", "engine.invalid"},

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -164,6 +165,7 @@ func (w *work) prepare(ctx context.Context) error {
 	if j.source == auto {
 		w.t.Source, w.t.Confidence = w.e.identify(w.sample())
 		w.reconsider()
+		w.t.Confidence = math.Round(w.t.Confidence*1000) / 1000
 		w.t.Detected = true
 		if w.t.Source == "" {
 			w.t.Source = unknown
@@ -264,12 +266,7 @@ type noPair struct {
 func (n *noPair) Error() string { return "no pair " + n.from + "-" + n.to }
 
 // into lists the targets that there are.
-func (n *noPair) into() string {
-	if len(n.targets) == 0 {
-		return "–"
-	}
-	return strings.Join(n.targets, ", ")
-}
+func (n *noPair) into() string { return strings.Join(n.targets, ", ") }
 
 // noRoute tells why there is no translation between the languages, the first of which may have been identified.
 func (e *Engine) noRoute(from, to, named string, identified bool) error {
@@ -293,6 +290,9 @@ func (e *Engine) noRoute(from, to, named string, identified bool) error {
 	err := problem.As(engine.NeedsUpstream("translation from " + languageName(from) + " to " + languageName(to)))
 	if identified {
 		err = err.WithField("source", "was identified as %q; give it if it is another", from)
+	}
+	if len(n.targets) == 0 {
+		return err.WithField("source", "there is no translation from %q here", from).Because(n)
 	}
 	return err.WithField("target", "from %q there are: %s", from, n.into()).Because(n)
 }

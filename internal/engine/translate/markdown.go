@@ -3,6 +3,7 @@ package translate
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 var (
@@ -11,9 +12,13 @@ var (
 	definition = regexp.MustCompile(`^ {0,3}\[[^\]]+\]:\s*\S`)
 	tableRule  = regexp.MustCompile(`^\s*\|?(?:\s*:?-+:?\s*\|)+\s*:?-*:?\s*\|?\s*$`)
 	ruleLine   = regexp.MustCompile(`^\s*(?:(?:-\s*){3,}|(?:\*\s*){3,}|(?:_\s*){3,}|=+|-+)\s*$`)
-	htmlTag    = regexp.MustCompile(`^(?:</?[A-Za-z][A-Za-z0-9-]*(?:\s[^<>]{0,400})?/?>|<!--.{0,400}?-->)`)
-	autolink   = regexp.MustCompile(`^<(?:https?|mailto|ftp):[^<>\s]+>`)
-	linkEnd    = regexp.MustCompile(`^\](?:\((?:[^()\n]|\([^()\n]*\))*\)|\[[^\[\]\n]{0,200}\])`)
+	htmlTag    = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:</?[A-Za-z][A-Za-z0-9-]*(?:\s[^<>]{0,400})?/?>|<!--.{0,400}?-->)`)
+	})
+	autolink = regexp.MustCompile(`^<(?:https?|mailto|ftp):[^<>\s]+>`)
+	linkEnd  = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\](?:\((?:[^()\n]|\([^()\n]*\))*\)|\[[^\[\]\n]{0,200}\])`)
+	})
 )
 
 // takeMarkdown reads Markdown (CommonMark, with the tables and front matter that are usual): code, addresses, link
@@ -204,7 +209,7 @@ func (m *mdInline) take(src string) int {
 		if l := autolink.FindString(src); l != "" {
 			return m.word(l)
 		}
-		if t := htmlTag.FindString(src); t != "" {
+		if t := htmlTag().FindString(src); t != "" {
 			m.words()
 			if strings.HasPrefix(t, "<!--") {
 				m.s.add(&m.b, token{kind: atom, raw: t})
@@ -228,7 +233,7 @@ func (m *mdInline) take(src string) int {
 		}
 	case ']':
 		if n := len(m.open); n > 0 && m.open[n-1].name == "[" {
-			if l := linkEnd.FindString(src); l != "" {
+			if l := linkEnd().FindString(src); l != "" {
 				return m.finish(l)
 			}
 		}
@@ -252,7 +257,7 @@ func closes(src string) bool {
 			depth++
 		case ']':
 			if depth == 0 {
-				return linkEnd.MatchString(src[i:])
+				return linkEnd().MatchString(src[i:])
 			}
 			depth--
 		}

@@ -177,6 +177,8 @@ func unsupported(err error) error {
 	switch {
 	case !errors.As(err, &n):
 		return err
+	case len(n.targets) == 0:
+		return problem.New(problem.Invalid, "translate.no_source", "there is no translation from %q here, the language that was given or identified; GET /v1/translate/languages lists the pairs", n.from).Because(err)
 	case n.identified:
 		return problem.New(problem.Invalid, "translate.no_pair_identified", "the text was identified as %q, and there is no translation from %q to %q here, only to: %s; if it is in another language, name that", n.from, n.from, n.to, n.into()).Because(err)
 	}

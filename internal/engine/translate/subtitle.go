@@ -3,13 +3,14 @@ package translate
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // cueTag matches markup in cues: <i>, <c.red>, <00:00:01.000>, {\an8}.
-var cueTag = regexp.MustCompile(`</?[A-Za-z0-9][^<>\n]{0,80}>|\{\\[^{}\n]{0,80}\}`)
+var cueTag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`</?[A-Za-z0-9][^<>\n]{0,80}>|\{\\[^{}\n]{0,80}\}`) })
 
 // takeSubtitles reads SubRip or WebVTT (W3C): numbers, timing, settings, notes and styles stay; a cue's text is one
 // segment, broken into as many lines as it had.
@@ -82,7 +83,7 @@ func cue(text string) segment {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", " ")
 	var open []openTag
 	for text != "" && len(s.tokens) < maxMarks {
-		at := cueTag.FindStringIndex(text)
+		at := cueTag().FindStringIndex(text)
 		if at == nil {
 			break
 		}
