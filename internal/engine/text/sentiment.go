@@ -286,7 +286,7 @@ func judge(up, down float64) Sentiment {
 	score := d / math.Sqrt(d*d+spread)
 	r := Sentiment{Score: round3(score), Confidence: round3(0.5 + 0.5*math.Abs(score))}
 	switch small, large := min(up, down), max(up, down); {
-	case large > 0 && small > 1.5 && small > 0.45*large:
+	case large > 0 && small > 1 && small > 0.3*large:
 		r.Label, r.Confidence = "mixed", round3(small/large)
 	case score > decided:
 		r.Label = "positive"
