@@ -197,7 +197,8 @@ const scenarios = {
     const task = async (name, done = /^Done in /) => {
       await page.getByLabel('Operation').selectOption(name);
       await page.getByRole('button', { name: 'Send' }).click();
-      await says(status(page), done);
+      await page.locator('#trystatus.good, #trystatus.bad').waitFor();
+      assert.match(await status(page).textContent(), done, name);
     };
     await task('enhance'); // the page's own picture
     await answer.getByText('Before: 480 × 160').waitFor();
@@ -235,7 +236,7 @@ const scenarios = {
     const sessions = [];
     page.on('request', (r) => r.url().endsWith('/sessions') && sessions.push(r.url()));
     for (const text of ['What is a hold?', 'Who pays for a broken stream?']) {
-      await page.getByLabel('Message').fill(text);
+      await page.getByLabel('Question').fill(text);
       await page.getByRole('button', { name: 'Send' }).click();
       await answer.getByText('You: ' + text).waitFor();
       await says(status(page), /^Done in /);

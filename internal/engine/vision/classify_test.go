@@ -1,7 +1,6 @@
 package vision
 
 import (
-	"encoding/binary"
 	"image/color"
 	"os"
 	"path/filepath"
@@ -10,75 +9,21 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
+	"github.com/tollgate-io/tollgate/internal/engine/onnx/onnxtest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
-// proto is a protobuf message of onnx.proto3, written by its field numbers.
-type proto []byte
-
-func (m *proto) number(field int, v int64) {
-	*m = binary.AppendUvarint(*m, uint64(field)<<3)
-	*m = binary.AppendUvarint(*m, uint64(v))
-}
-
-func (m *proto) bytes(field int, v []byte) {
-	*m = binary.AppendUvarint(*m, uint64(field)<<3|2)
-	*m = binary.AppendUvarint(*m, uint64(len(v)))
-	*m = append(*m, v...)
-}
-
-// port is an input or output of floats.
-func port(name string, shape ...int64) []byte {
-	var dims, tensor, kind, info proto
-	for _, d := range shape {
-		var dim proto
-		if d < 0 {
-			dim.bytes(2, []byte("N"))
-		} else {
-			dim.number(1, d)
-		}
-		dims.bytes(1, dim)
-	}
-	tensor.number(1, 1) // FLOAT
-	tensor.bytes(2, dims)
-	kind.bytes(1, tensor)
-	info.bytes(1, []byte(name))
-	info.bytes(2, kind)
-	return info
-}
-
-// averaging is a model whose three scores are the means of red, green and blue: of a picture of 8 × 8, or of any size.
+// averaging is a model whose three scores are the means of red, green and blue: of a picture of some size, or of any.
 func averaging(channelsLast bool, side int64) []byte {
-	var node, axes, keep, graph, model, opset proto
-	node.bytes(1, []byte("x"))
-	node.bytes(2, []byte("y"))
-	node.bytes(4, []byte("ReduceMean"))
-	axes.bytes(1, []byte("axes"))
-	for _, a := range []int64{2, 3} {
-		if channelsLast {
-			a--
-		}
-		axes.number(8, a)
-	}
-	axes.number(20, 7) // INTS
-	keep.bytes(1, []byte("keepdims"))
-	keep.number(3, 0)
-	keep.number(20, 2) // INT
-	node.bytes(5, axes)
-	node.bytes(5, keep)
-	graph.bytes(1, node)
-	graph.bytes(2, []byte("averaging"))
+	shape, axes := []int64{1, 3, side, side}, []int64{2, 3}
 	if channelsLast {
-		graph.bytes(11, port("x", 1, side, side, 3))
-	} else {
-		graph.bytes(11, port("x", 1, 3, side, side))
+		shape, axes = []int64{1, side, side, 3}, []int64{1, 2}
 	}
-	graph.bytes(12, port("y", 1, 3))
-	opset.number(2, 13)
-	model.number(1, 8)
-	model.bytes(7, graph)
-	model.bytes(8, opset)
-	return model
+	return onnxtest.Model{
+		Nodes:   []onnxtest.Node{{Op: "ReduceMean", In: []string{"x"}, Out: []string{"y"}, Ints: map[string]int64{"keepdims": 0}, Lists: map[string][]int64{"axes": axes}}},
+		Inputs:  []onnxtest.Port{{Name: "x", Type: onnxtest.Float, Shape: shape}},
+		Outputs: []onnxtest.Port{{Name: "y", Type: onnxtest.Float, Shape: []int64{1, 3}}},
+	}.Bytes()
 }
 
 // operators is an engines directory with the runtime alone, and the given files in vision/classify.
