@@ -152,14 +152,8 @@ func (d *demo) greetEngines(w io.Writer) error {
 		fmt.Fprintf(w, "  # %s\n  curl -H \"Authorization: Bearer $TOLLGATE_KEY\" %s\n", s.product.Title.En, s.try)
 	}
 	fmt.Fprintf(w, "  # without a key: the free tier\n  curl -H 'Content-Type: application/json' %s/translate -d '{\"text\":\"good morning\",\"sourceLanguage\":\"en\",\"targetLanguage\":\"zh\"}'\n\n", d.Config.PublicURL)
-	var missing int
-	for _, i := range d.engines.describe() {
-		if !i.Ready {
-			missing++
-		}
-	}
-	if missing > 0 {
-		fmt.Fprintf(w, "%d engines are not installed; scripts/install-engines installs them, and `tollgate doctor` lists them.\n\n", missing)
+	if n := d.engines.installable(); n > 0 {
+		fmt.Fprintf(w, "Engine models that are not installed: %d. scripts/install-engines installs them, and `tollgate doctor` lists them.\n\n", n)
 	}
 	return nil
 }

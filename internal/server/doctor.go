@@ -111,23 +111,32 @@ func (c *checkup) process() {
 // engines tells which engine models are not installed. None has to be.
 func (c *checkup) engines() {
 	all := c.a.engines.describe()
-	var missing []string
+	var needs []string // in order
+	missing, n := map[string][]string{}, 0
 	for _, i := range all {
-		if !i.Ready {
-			missing = append(missing, i.Engine+" "+i.Model)
+		if i.Ready {
+			continue
 		}
+		if missing[i.Need] == nil {
+			needs = append(needs, i.Need)
+		}
+		missing[i.Need] = append(missing[i.Need], strings.TrimSpace(i.Engine+" "+i.Model))
+		n++
 	}
-	if len(missing) == 0 {
-		c.ok("engines", say("all %d engine models are installed", "%d 个引擎模型均已安装", len(all)))
+	if n == 0 {
+		c.ok("engines", say("all %d engine models are ready", "%d 个引擎模型均可用", len(all)))
 		return
 	}
-	const most = 12
-	text := strings.Join(missing[:min(most, len(missing))], ", ")
-	if len(missing) > most {
-		text += ", …"
+	const most = 8
+	text := make([]string, len(needs))
+	for j, need := range needs {
+		names := missing[need]
+		text[j] = need + ": " + strings.Join(names[:min(most, len(names))], ", ")
+		if len(names) > most {
+			text[j] += ", …"
+		}
 	}
-	c.ok("engines", say("%d of %d engine models are installed; scripts/install-engines installs the others: %s", "%d / %d 个引擎模型已安装；scripts/install-engines 可安装其余：%s",
-		len(all)-len(missing), len(all), text))
+	c.ok("engines", say("%d of %d engine models are ready; the others need %s", "%d / %d 个引擎模型可用；其余需要：%s", len(all)-n, len(all), strings.Join(text, "; ")))
 }
 
 func (c *checkup) database() bool {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/docs"
@@ -92,6 +93,16 @@ func (e *engineSet) describe() []engine.Info {
 		all = append(all, d.Describe()...)
 	}
 	return all
+}
+
+// installable counts the engine models that are not there and that scripts/install-engines brings.
+func (e *engineSet) installable() (n int) {
+	for _, i := range e.describe() {
+		if !i.Ready && strings.HasSuffix(strings.TrimSuffix(i.Need, " speech"), "scripts/install-engines") {
+			n++
+		}
+	}
+	return n
 }
 
 // routes are all contracts.
