@@ -48,6 +48,8 @@ type Options struct {
 	Clock  clock.Clock    // nil: the machine's
 	Log    *slog.Logger   // nil: none
 
+	// Voices reports whether Hear and Speak have an engine behind them; nil: they have. It is asked for each new session.
+	Voices func() (hears, speaks bool)
 	// Hear turns a recording of any usual format into text. lang may be "".
 	Hear func(ctx context.Context, audio []byte, mediaType, lang string) (Heard, error)
 	// Speak says a text. voice may be "".
@@ -174,6 +176,8 @@ func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) 
 
 // Describe implements [engine.Describer].
 func (e *Engine) Describe() []engine.Info {
+	hears, speaks := e.voices()
+	live := hears && speaks && e.o.NewRecogniser != nil
 	need := func(missing bool, what string) string {
 		if missing {
 			return what
@@ -182,13 +186,23 @@ func (e *Engine) Describe() []engine.Info {
 	}
 	return []engine.Info{
 		{Engine: "tollgate-assist", Model: "retrieval", Version: Version, Ready: true, Licence: "Apache-2.0"},
-		{Engine: "tollgate-assist", Model: "voice", Version: Version, Ready: e.o.NewRecogniser != nil && e.o.Speak != nil, Licence: "Apache-2.0",
-			Need: need(e.o.NewRecogniser == nil || e.o.Speak == nil, "speech engines: scripts/install-engines")},
+		{Engine: "tollgate-assist", Model: "voice", Version: Version, Ready: live, Licence: "Apache-2.0",
+			Need: need(!live, "speech engines: scripts/install-engines")},
 		{Engine: "tollgate-assist", Model: "translation", Version: Version, Ready: e.o.Translate != nil, Licence: "Apache-2.0",
 			Need: need(e.o.Translate == nil, "translation engines: scripts/install-engines")},
 		{Engine: "poppler", Model: "pdftotext", Ready: proc.Find("pdftotext") != "", Licence: "GPL-2.0-or-later",
 			Need: need(proc.Find("pdftotext") == "", "PDF files in knowledge bases: scripts/install-engines")},
 	}
+}
+
+// voices reports whether recordings are understood, and answers can be spoken.
+func (e *Engine) voices() (hears, speaks bool) {
+	hears, speaks = e.o.Hear != nil, e.o.Speak != nil
+	if e.o.Voices != nil && (hears || speaks) {
+		h, s := e.o.Voices()
+		hears, speaks = hears && h, speaks && s
+	}
+	return hears, speaks
 }
 
 // Version of the retrieval and dialogue of this package; it changes when answers may.

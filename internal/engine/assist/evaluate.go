@@ -23,7 +23,8 @@ type EvaluateOptions struct {
 	Data  string // folder with banking77-train.csv; "": generated data alone
 	Now   time.Time
 	Embed func(ctx context.Context, texts []string) ([][]float32, error)
-	// EmbedModel and Trainer name what makes the vectors and the classifier, for the reports.
+	// EmbedModel and Trainer name what makes the vectors and the classifier, for the reports. Left out they are named by what
+	// they are.
 	EmbedModel, Trainer string
 	Train               func(ctx context.Context, texts, labels []string) (Classify, error)
 }
@@ -31,6 +32,14 @@ type EvaluateOptions struct {
 // Evaluate measures retrieval and routing on generated data with known structure, by words alone and with vectors, and intents on
 // banking77 where it is there. It works on databases of its own.
 func Evaluate(ctx context.Context, o EvaluateOptions) ([]engine.Report, error) {
+	if o.EmbedModel == "" {
+		o.EmbedModel = "sentence vectors"
+	} else {
+		o.EmbedModel = "vectors of " + o.EmbedModel
+	}
+	if o.Trainer == "" {
+		o.Trainer = "trained classifier"
+	}
 	words := o
 	words.Embed = nil
 	reports, err := words.run(ctx, (*evaluation).retrieval, (*evaluation).routing, (*evaluation).intents)
@@ -149,7 +158,7 @@ func (v *evaluation) retrieval(ctx context.Context) ([]engine.Report, error) {
 	}
 	model := "BM25"
 	if v.o.Embed != nil {
-		model = "BM25 and vectors of " + v.o.EmbedModel
+		model = "BM25 and " + v.o.EmbedModel
 	}
 	var out []engine.Report
 	for _, lang := range []string{"en", "zh"} {
@@ -223,7 +232,7 @@ func (v *evaluation) routing(ctx context.Context) ([]engine.Report, error) {
 
 func (v *evaluation) dialogue() string {
 	if v.o.Embed != nil {
-		return "dialogue, vectors of " + v.o.EmbedModel
+		return "dialogue, " + v.o.EmbedModel
 	}
 	return "dialogue"
 }

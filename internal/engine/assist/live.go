@@ -61,6 +61,7 @@ type live struct {
 	ear              *Recogniser
 	used, reported   engine.Quantity
 	out              chan outbound
+	broken           chan error  // why a goroutine of the session cannot go on
 	said             chan string // utterances for the turns' goroutine
 
 	mu      sync.Mutex
@@ -108,20 +109,20 @@ func (l *live) run() error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel()
-	l.ctx = ctx
-	work.Go(func() { l.read(in) })
+	l.ctx, l.broken = ctx, make(chan error, 3)
+	work.Go(func() { l.guard("reading a voice session", func() { l.read(in) }) })
 	if err := l.start(in); err != nil {
 		return err
 	}
 	defer l.ear.Close()
 	l.out, l.said = make(chan outbound), make(chan string, maxWaiting)
-	work.Go(l.turns)
+	work.Go(func() { l.guard("the turns of a voice session", l.turns) })
 	news, stop, ok := l.e.hub.listen(l.id)
 	if !ok {
 		return problem.New(problem.TooMany, "assist.too_many_streams", "too many event streams are open; close some").After(30 * time.Second)
 	}
 	defer stop()
-	work.Go(func() { l.agents(news) })
+	work.Go(func() { l.guard("the agents of a voice session", func() { l.agents(news) }) })
 	idle := time.NewTimer(silentFor)
 	defer idle.Stop()
 	for {
@@ -145,11 +146,20 @@ func (l *live) run() error {
 			if err := l.heard([]Utterance{u}); err != nil {
 				return err
 			}
+		case err := <-l.broken:
+			return err
 		case <-idle.C:
 			return errHangUp
 		case <-l.ctx.Done():
 			return l.ctx.Err()
 		}
+	}
+}
+
+// guard runs a goroutine of the session; a panic there ends the session with an error that the client is told.
+func (l *live) guard(where string, f func()) {
+	if err := l.e.guard(where, func() error { f(); return nil }); err != nil {
+		l.broken <- err
 	}
 }
 
@@ -178,6 +188,8 @@ func (l *live) start(in <-chan inbound) error {
 	var first inbound
 	select {
 	case first = <-in:
+	case err := <-l.broken:
+		return err
 	case <-timeout.C:
 		return problem.New(problem.Timeout, "assist.no_start", "the voice session must begin with a message of type start")
 	case <-l.ctx.Done():

@@ -66,6 +66,8 @@ type botFace struct {
 	Name      string   `json:"name"`
 	Languages []string `json:"languages"`
 	Voice     bool     `json:"voice"` // live voice can be had
+	Hears     bool     `json:"hears"` // recordings are understood
+	Speaks    bool     `json:"speaks"`
 	Person    bool     `json:"person"`
 }
 
@@ -75,7 +77,8 @@ type place1 struct {
 }
 
 func (e *Engine) face(b *Bot) *botFace {
-	return &botFace{b.ID, b.Name, b.Languages, e.o.NewRecogniser != nil && e.o.Speak != nil, !b.Handover.Off && len(b.Queues) > 0}
+	hears, speaks := e.voices()
+	return &botFace{b.ID, b.Name, b.Languages, e.o.NewRecogniser != nil && hears && speaks, hears, speaks, !b.Handover.Off && len(b.Queues) > 0}
 }
 
 // visitorView is what a visitor may know of a session.

@@ -25,7 +25,8 @@ func (e *Engine) sweepBehind() {
 	e.busy, e.swept = true, e.clock.Now()
 	e.work.Go(func() {
 		for {
-			more, err := e.Sweep(e.ctx)
+			var more bool
+			err := e.guard("erasing old sessions", func() (err error) { more, err = e.Sweep(e.ctx); return err })
 			if err != nil && e.ctx.Err() == nil {
 				e.log.Warn("assist: old sessions were not erased", "error", err)
 			}

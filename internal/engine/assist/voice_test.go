@@ -278,3 +278,21 @@ func TestVoiceTurn(t *testing.T) {
 	v = bare.visit(bot, nil)
 	bare.refused("engine.missing", v.line("POST", "/voice"), "x")
 }
+
+// TestLivePanic: what panics behind a voice session ends that session with an error, and nothing else.
+func TestLivePanic(t *testing.T) {
+	o := speech(nil)
+	o.Speak = func(context.Context, string, string, string) (assist.Sound, error) { panic("ouch") }
+	h := small(t, o)
+	bot, _, _ := h.shop(nil)
+	l, done := h.call(bot, "")
+	l.send(object{"type": "start", "language": "en"})
+	l.expect(t, "ready")
+	if o, _ := l.expect(t, "error"); o.text("code") != "assist.panicked" {
+		t.Errorf("error: %v", o)
+	}
+	if err := <-done; problem.As(err).ID != "assist.panicked" {
+		t.Error(err)
+	}
+	h.visit(bot, nil).say("How long does delivery take?")
+}

@@ -14,6 +14,7 @@
       place: (n) => `you are number ${n} in line`, joined: (a) => `${a} has joined the conversation`, moved: 'You are being passed on',
       closed: 'The conversation has ended', rate: 'How was it?', star: (n) => `${n} of 5`, comment: 'Anything to add? (optional)', submit: 'Submit',
       thanks: 'Thank you for your rating.', failed: 'That did not work. Please try again.', retry: 'Try again', wiped: 'Delete what was said', erased: 'Everything was deleted.',
+      talk: 'Speak', stop: 'Stop and send', hearing: 'Listening… press again to send, Escape to discard', mute: 'The microphone cannot be used. Allow it in the browser.', short: 'Nothing was recorded.',
     },
     zh: {
       open: '打开对话', close: '关闭对话', title: '帮助', write: '输入消息', send: '发送', human: '转人工', fresh: '新的对话',
@@ -21,6 +22,7 @@
       place: (n) => `您排在第 ${n} 位`, joined: (a) => `${a} 已加入对话`, moved: '正在为您转接',
       closed: '对话已结束', rate: '请为本次服务评分', star: (n) => `${n} 分（满分 5 分）`, comment: '还有什么要说的吗？（选填）', submit: '提交',
       thanks: '感谢您的评价。', failed: '操作失败，请重试。', retry: '重试', wiped: '删除对话内容', erased: '内容已全部删除。',
+      talk: '语音输入', stop: '停止并发送', hearing: '正在聆听……再按一次发送，按 Esc 放弃', mute: '无法使用麦克风，请在浏览器中允许。', short: '没有录到声音。',
     },
   };
 
@@ -45,10 +47,11 @@ h2{flex:1;margin:0;font-size:16px;font-weight:600;overflow:hidden;text-overflow:
 .m pre{margin:4px 0;padding:8px;border:1px solid var(--line);border-radius:8px;overflow-x:auto;font-size:13px}code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.92em}
 .who{font-size:12px;color:var(--dim);margin-bottom:2px}a{color:var(--a)}
 details{margin-top:6px;font-size:13px}summary{cursor:pointer;color:var(--dim)}details ol{margin:4px 0 0}
-.state{padding:6px 14px;font-size:13px;color:var(--dim);border-top:1px solid var(--line)}
+.state{padding:6px 14px;font-size:13px;color:var(--dim);border-top:1px solid var(--line)}.state:empty{padding:0;border:0}
 form{display:flex;gap:6px;padding:10px;border-top:1px solid var(--line);align-items:flex-end}
 textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);border-radius:10px;padding:8px 10px;resize:none;max-height:110px;min-height:40px}
 .go{background:var(--a);color:var(--on);font-weight:600}.go:hover{background:var(--a);filter:brightness(1.1)}
+.mic{border-color:var(--dim);border-radius:10px;min-width:44px;min-height:40px}.mic svg{width:20px;height:20px;display:block;margin:auto}.mic[aria-pressed=true]{background:var(--bad);color:var(--bg)}
 .bar{display:flex;flex-wrap:wrap;gap:2px;padding:0 8px 8px}.bar button{font-size:13px;color:var(--dim);padding:4px 8px;min-height:30px}
 .rate{display:block;padding:12px 14px;border-top:1px solid var(--line)}.rate fieldset{border:0;margin:0;padding:0}.rate legend{font-weight:600;padding:0}
 .stars{display:flex;gap:2px}.stars label{cursor:pointer;font-size:26px;line-height:36px;min-width:36px;text-align:center;color:var(--dim);border-radius:8px}
@@ -118,6 +121,38 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
     flush();
   };
 
+  const svg = (d) => {
+    const icon = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    icon.setAttribute('viewBox', '0 0 24 24');
+    icon.setAttribute('aria-hidden', 'true');
+    const path = document.createElementNS(icon.namespaceURI, 'path');
+    path.setAttribute('fill', 'currentColor');
+    path.setAttribute('d', d);
+    icon.append(path);
+    return icon;
+  };
+
+  const records = () => window.isSecureContext && navigator.mediaDevices?.getUserMedia && window.MediaRecorder && window.OfflineAudioContext;
+
+  // A recording of whatever the browser records as 16 kHz mono WAV, which every recogniser reads; null where there is next to nothing.
+  const toWAV = async (blob) => {
+    const rate = 16000; // decoding brings sound to the rate of its context
+    const sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(await blob.arrayBuffer());
+    if (sound.duration < 0.3) return null;
+    const n = sound.length;
+    const v = new DataView(new ArrayBuffer(44 + 2 * n));
+    const text = (at, s) => [...s].forEach((c, i) => v.setUint8(at + i, c.charCodeAt(0)));
+    text(0, 'RIFF'); text(8, 'WAVEfmt '); text(36, 'data');
+    [[4, 36 + 2 * n], [16, 16], [24, rate], [28, 2 * rate], [40, 2 * n]].forEach(([at, x]) => v.setUint32(at, x, true));
+    [[20, 1], [22, 1], [32, 2], [34, 16]].forEach(([at, x]) => v.setUint16(at, x, true));
+    const channels = Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c));
+    for (let i = 0; i < n; i++) {
+      const x = channels.reduce((sum, c) => sum + c[i], 0) / channels.length;
+      v.setInt16(44 + 2 * i, Math.max(-1, Math.min(1, x)) * 0x7fff, true);
+    }
+    return new Blob([v], { type: 'audio/wav' });
+  };
+
   // Events of a stream that fetch reads: fetch can send headers, EventSource cannot.
   async function* events(response) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -140,7 +175,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
   }
 
   class TollgateAssist extends HTMLElement {
-    #root; #ui = {}; #t; #session = null; #seen = 0; #busy = false; #stream = null; #shown = new Set();
+    #root; #ui = {}; #t; #session = null; #seen = 0; #busy = false; #stream = null; #shown = new Set(); #recorder = null; #player = null;
 
     connectedCallback() {
       if (this.#root) return;
@@ -155,20 +190,14 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       if (this.hasAttribute('open')) this.open(false);
     }
 
-    disconnectedCallback() { this.#stream?.abort(); }
+    disconnectedCallback() { this.#stream?.abort(); this.#quiet(); }
 
     get #key() { return 'tollgate-assist ' + this.getAttribute('bot'); }
 
     #build(lang) {
       const t = this.#t;
       const u = this.#ui;
-      const icon = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-      icon.setAttribute('viewBox', '0 0 24 24');
-      icon.setAttribute('aria-hidden', 'true');
-      const path = document.createElementNS(icon.namespaceURI, 'path');
-      path.setAttribute('fill', 'currentColor');
-      path.setAttribute('d', 'M4 3h16a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2h-8l-5 4v-4H4a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2z');
-      icon.append(path);
+      const icon = svg('M4 3h16a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2h-8l-5 4v-4H4a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2z');
       const title = this.getAttribute('title') || t.title;
       this.removeAttribute('title');
       u.fab = el('button', { type: 'button', className: 'fab', 'aria-label': t.open, 'aria-expanded': 'false' }, icon);
@@ -178,17 +207,21 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       u.state = el('div', { className: 'state', role: 'status', hidden: true });
       u.text = el('textarea', { rows: 1, maxLength: 4000, 'aria-label': t.write, placeholder: t.write, enterKeyHint: 'send' });
       u.send = el('button', { className: 'go', textContent: t.send });
-      u.form = el('form', {}, u.text, u.send);
+      u.mic = el('button', { type: 'button', className: 'mic', 'aria-label': t.talk, 'aria-pressed': 'false', title: t.talk, hidden: true },
+        svg('M12 2a3 3 0 0 0-3 3v6a3 3 0 0 0 6 0V5a3 3 0 0 0-3-3zM5 11a7 7 0 0 0 6 6.9V21H8v1h8v-1h-3v-3.1A7 7 0 0 0 19 11h-2a5 5 0 0 1-10 0z'));
+      u.ear = el('div', { className: 'state', role: 'status' });
+      u.form = el('form', {}, u.text, u.mic, u.send);
       const small = (text) => el('button', { type: 'button', textContent: text });
       u.human = small(t.human); u.end = small(t.end); u.wipe = small(t.wiped); u.fresh = small(t.fresh);
       u.bar = el('div', { className: 'bar' }, u.human, u.end, u.wipe, u.fresh);
       u.rate = el('form', { className: 'rate', hidden: true });
       u.win = el('div', { className: 'win', role: 'dialog', 'aria-labelledby': 'h', lang, hidden: true },
-        el('header', {}, u.title, u.close), u.log, u.state, u.rate, u.form, u.bar);
+        el('header', {}, u.title, u.close), u.log, u.state, u.ear, u.rate, u.form, u.bar);
       this.#root.append(u.win, u.fab);
       u.fab.onclick = () => this.open();
       u.close.onclick = () => this.close();
-      u.win.onkeydown = (e) => { if (e.key === 'Escape') { e.stopPropagation(); this.close(); } };
+      u.win.onkeydown = (e) => { if (e.key === 'Escape') { e.stopPropagation(); if (!this.#quiet()) this.close(); } };
+      u.mic.onclick = () => this.#talk();
       u.form.onsubmit = (e) => { e.preventDefault(); this.#say(u.text.value); };
       u.text.onkeydown = (e) => {
         if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) { e.preventDefault(); u.form.requestSubmit(); }
@@ -248,6 +281,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
 
     close() {
       const u = this.#ui;
+      this.#quiet();
       u.win.hidden = true;
       u.fab.hidden = false;
       u.fab.setAttribute('aria-expanded', 'false');
@@ -258,8 +292,9 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       const base = (this.getAttribute('url') || '').replace(/\/+$/, '');
       const headers = { Authorization: 'Bearer ' + this.getAttribute('key'), ...more.headers };
       if (this.#session) headers['Assist-Secret'] = this.#session.secret;
-      if (body !== undefined) headers['Content-Type'] = 'application/json';
-      const r = await fetch(`${base}/v1/assist/${path}`, { method, headers, signal: more.signal, credentials: 'omit', body: body === undefined ? undefined : JSON.stringify(body) });
+      const form = body instanceof FormData;
+      if (body !== undefined && !form) headers['Content-Type'] = 'application/json';
+      const r = await fetch(`${base}/v1/assist/${path}`, { method, headers, signal: more.signal, credentials: 'omit', body: body === undefined || form ? body : JSON.stringify(body) });
       if (!r.ok) {
         const p = await r.json().catch(() => ({}));
         throw Object.assign(new Error(p.detail || p.error?.message || `${r.status}`), { code: p.code, status: r.status });
@@ -288,14 +323,14 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
 
     #set(busy) {
       this.#busy = busy;
-      for (const b of ['send', 'human', 'end', 'wipe', 'fresh']) this.#ui[b].disabled = busy;
+      for (const b of ['send', 'mic', 'human', 'end', 'wipe', 'fresh']) this.#ui[b].disabled = busy;
       this.#ui.win.setAttribute('aria-busy', String(busy));
     }
 
     async #begin() {
       const body = this.hasAttribute('lang') ? { language: this.getAttribute('lang').slice(0, 2) } : {};
       const v = await this.#call('POST', `bots/${this.getAttribute('bot')}/sessions`, body);
-      this.#session = { id: v.id, secret: v.secret, name: v.bot.name, person: v.bot.person };
+      this.#session = { id: v.id, secret: v.secret, name: v.bot.name, person: v.bot.person, hears: v.bot.hears, speaks: v.bot.speaks };
       this.#save();
       this.#show(v.message);
     }
@@ -309,6 +344,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
     #save() { try { sessionStorage.setItem(this.#key, JSON.stringify(this.#session)); } catch { /* see connectedCallback */ } }
 
     #forget() {
+      this.#quiet();
       this.#stream?.abort();
       this.#stream = null;
       this.#session = null;
@@ -359,6 +395,91 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       if (!u.win.hidden && !u.form.hidden) u.text.focus();
     }
 
+    // A turn by voice: a press begins to record, the next one sends. Whoever presses while an answer is heard silences it.
+    async #talk() {
+      const u = this.#ui;
+      const t = this.#t;
+      if (this.#recorder) { this.#recorder.stop(); return; }
+      this.#quiet();
+      if (this.#busy || !this.#session) return;
+      let stream;
+      try {
+        stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
+      } catch {
+        this.#note(t.mute, 'bad', true);
+        return;
+      }
+      const parts = [];
+      const r = new MediaRecorder(stream);
+      const timer = setTimeout(() => r.stop(), 60000);
+      this.#recorder = r;
+      this.#hears(true);
+      r.ondataavailable = (e) => parts.push(e.data);
+      r.onstop = () => {
+        clearTimeout(timer);
+        stream.getTracks().forEach((track) => track.stop());
+        if (this.#recorder !== r) return; // discarded
+        this.#recorder = null;
+        this.#hears(false);
+        this.#act(() => this.#heard(new Blob(parts, { type: r.mimeType })));
+      };
+      r.start();
+    }
+
+    #hears(on) {
+      const u = this.#ui;
+      const name = on ? this.#t.stop : this.#t.talk;
+      u.mic.setAttribute('aria-pressed', String(on));
+      u.mic.setAttribute('aria-label', name);
+      u.mic.title = name;
+      u.ear.textContent = on ? this.#t.hearing : '';
+    }
+
+    async #heard(blob) {
+      const wav = await toWAV(blob).catch(() => null);
+      if (!wav) { this.#note(this.#t.short); return null; }
+      const form = new FormData();
+      form.append('audio', wav, 'voice.wav');
+      if (this.#session.speaks) form.append('speak', 'true');
+      let v;
+      try {
+        v = await (await this.#fetch('POST', `sessions/${this.#session.id}/voice`, form)).json();
+      } catch (e) {
+        if (e.status === 503 && e.code === 'engine.missing') { this.#session.hears = false; this.#save(); this.#ui.mic.hidden = true; }
+        throw e;
+      }
+      if (v.heard?.text) {
+        const mine = this.#bubble('user', v.heard.text, this.#t.you);
+        mine.box.dataset.text = v.heard.text;
+      }
+      if (v.message?.seq) {
+        this.#shown.add(v.message.seq);
+        this.#shown.add(v.message.seq - 1);
+        this.#seen = Math.max(this.#seen, v.message.seq);
+      }
+      if (v.message) this.#fill(this.#bubble('bot', '', this.#session.name || this.#t.bot), v.message);
+      if (v.audio) this.#play(v.audio.data).catch(() => {}); // it can be read
+      return v;
+    }
+
+    async #play(base64) {
+      const player = this.#player = new AudioContext();
+      const source = player.createBufferSource();
+      source.buffer = await player.decodeAudioData(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+      source.connect(player.destination);
+      source.onended = () => { if (this.#player === player) this.#quiet(); };
+      source.start();
+    }
+
+    // Discards what is being recorded and silences what is being said; it reports whether there was anything.
+    #quiet() {
+      const [r, player] = [this.#recorder, this.#player];
+      this.#recorder = this.#player = null;
+      if (r) { r.stop(); this.#hears(false); }
+      player?.close();
+      return Boolean(r || player);
+    }
+
     // What the session's state means for the window.
     #update(v) {
       if (!v) return;
@@ -372,6 +493,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       u.human.hidden = state !== 'bot' || over || !this.#session?.person;
       u.end.hidden = over;
       u.form.hidden = over;
+      u.mic.hidden = over || !this.#session?.hears || !records();
       u.wipe.hidden = !this.#session;
       u.fresh.hidden = !over;
       u.rate.hidden = !over || v.erased || Boolean(v.rating);
