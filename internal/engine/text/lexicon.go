@@ -55,7 +55,9 @@ func (l *lexicons) of(lang string) *lexicon {
 				continue
 			}
 			for _, w := range words[1:] {
-				x.words[w] = score
+				if x.words[w] = score; score == 0 { // what the installed one takes for an opinion, and is a subject
+					delete(x.words, w)
+				}
 			}
 		}
 	}

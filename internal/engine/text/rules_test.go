@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 func TestSentences(t *testing.T) {
@@ -216,5 +218,29 @@ func TestLarge(t *testing.T) {
 		}
 		NewIdentifier("").Identify(s)
 		hashed(s)
+	}
+}
+
+// TestMixed holds for the lexicons alone and with what is installed.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []engine.Dir{"", enginesDir(t)} {
+		e, err := New(Options{Dir: dir, Segmenter: segmenter()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []string{"The delivery was late, but the support was wonderful.", "客服非常好，但是物流很慢"} {
+			a, err := e.analyst("", x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, _, all := a.document(x)
+			if s.Label != "mixed" {
+				t.Errorf("%s: %+v", x, s)
+			}
+			if found := a.aspects(x, all, nil); len(found) != 2 || found[0].Label == found[1].Label {
+				t.Errorf("%s: %+v", x, found)
+			}
+		}
 	}
 }
