@@ -120,11 +120,11 @@ func (e *Engine) serveClassify(ctx context.Context, r *engine.Request, w engine.
 	case i < 0 && asked && name != modelCOCO:
 		return problem.New(problem.Unprocessable, "vision.no_classifier", "there is no classifier %q on this server", clip(name)).WithField("classifier", "does not exist")
 	case i < 0:
-		if err := e.need("the object detector, by which images are classified,", fileDetect); err != nil {
+		if err := e.need(nameDetector, fileDetect); err != nil {
 			return err
 		}
 	case !e.installed():
-		return engine.Missing("the ONNX Runtime")
+		return engine.Missing("ONNX Runtime")
 	}
 	p, leave, err := e.picture(ctx, in, "image", looking)
 	if err != nil {

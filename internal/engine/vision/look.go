@@ -101,7 +101,7 @@ func (e *Engine) serveDetect(ctx context.Context, r *engine.Request, w engine.Wr
 			return problem.New(problem.Unprocessable, "vision.unknown_label", "the detector has no class %q; it knows the 80 classes of COCO", clip(l)).WithField("labels", "is not a class of COCO")
 		}
 	}
-	if err := e.need("the object detector", fileDetect); err != nil {
+	if err := e.need(nameDetector, fileDetect); err != nil {
 		return err
 	}
 	p, leave, err := e.picture(ctx, in, "image", looking)
@@ -150,7 +150,7 @@ func (e *Engine) serveModerate(ctx context.Context, r *engine.Request, w engine.
 	if err != nil {
 		return err
 	}
-	if err := e.need("the image safety model", fileSafety); err != nil {
+	if err := e.need("nsfwjs", fileSafety); err != nil {
 		return err
 	}
 	p, leave, err := e.picture(ctx, in, "image", looking)
@@ -200,7 +200,7 @@ func (f face) public() faceAnswer {
 const faceScore = 0.65
 
 func (e *Engine) needFaces() error {
-	return e.need("face recognition", fileFaces, fileLandmarks, fileEmbed)
+	return e.need("faceplugin", fileFaces, fileLandmarks, fileEmbed)
 }
 
 func (e *Engine) serveFaces(ctx context.Context, r *engine.Request, w engine.Writer) error {

@@ -37,12 +37,15 @@ func (e *Engine) installed(files ...string) bool {
 
 func (e *Engine) path(file string) string { return e.o.Dir.Path(folder, file) }
 
-// need is engine.Missing unless everything is installed.
-func (e *Engine) need(what string, files ...string) error {
+// nameDetector is what the detector is called where it is missing. Such names are the same in all languages.
+const nameDetector = "CenterNet"
+
+// need is engine.Missing unless everything is installed; name is the model's own.
+func (e *Engine) need(name string, files ...string) error {
 	if e.installed(files...) {
 		return nil
 	}
-	return engine.Missing(what)
+	return engine.Missing(name)
 }
 
 // tensorOf makes the input of a network, 1 × 3 × h × w, of a picture of that size: (v - mean) / deviation for each

@@ -101,7 +101,7 @@ func (e *Engine) reader(r *engine.Request, in *input) (name, language string, er
 		name = engineTesseract
 	}
 	if name == enginePaddle && !paddleReady {
-		return "", "", engine.Missing("text recognition (PP-OCRv4)")
+		return "", "", engine.Missing("PP-OCRv4")
 	}
 	if name == engineTesseract && tesseract() == "" {
 		return "", "", engine.Missing("Tesseract")

@@ -48,7 +48,7 @@ func (e *Engine) readTesseract(ctx context.Context, m *image.NRGBA, language str
 		return nil, err
 	}
 	if !slices.Contains(installed, language) {
-		return nil, engine.Missing("Tesseract's data for the language " + language)
+		return nil, engine.Missing("Tesseract (" + language + ")")
 	}
 	out, err := tesseractRun(ctx, pnm(m), "stdin", "stdout", "-l", language, "--psm", "3", "tsv")
 	if err != nil {
