@@ -125,7 +125,7 @@ func TestChoice(t *testing.T) {
 		sherpatest.Offline(t, root, "something")
 	})
 	for _, c := range []struct{ name, language, want, id string }{
-		{"", "", "a-zipformer-ctc-zh", ""},
+		{"", "", "b-streaming-zipformer-ctc-en", ""},
 		{"", "zh-CN", "a-zipformer-ctc-zh", ""},
 		{"", "en", "b-streaming-zipformer-ctc-en", ""},
 		{"demo-upstream", "fr", "c-zipformer-ctc-de-fr", ""},
@@ -143,6 +143,14 @@ func TestChoice(t *testing.T) {
 		}
 	}
 	wav := spoken(t, e, sentence)
+	few := withModels(t, func(root string) { sherpatest.Offline(t, root, "zipformer-ctc-zh") })
+	if by, err := few.recogniser("", ""); err != nil || by.about().engine != "pocketsphinx" {
+		t.Errorf("English is taken for granted: %+v %v", by, err)
+	}
+	few.sphinx = nil
+	if by, err := few.recogniser("", ""); err != nil || by.about().model != "zipformer-ctc-zh" {
+		t.Errorf("the only one: %+v %v", by, err)
+	}
 	h, err := e.Recognise(t.Context(), wav, "zh")
 	if err != nil || h.Language != "zh" || h.Engine != "sherpa-onnx" || h.Text == "" || strings.ContainsAny(h.Text, " ") {
 		t.Errorf("%+v %v", h, err)

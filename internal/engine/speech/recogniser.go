@@ -96,25 +96,38 @@ func (e *Engine) owns(name string) (all []sherpa.Model, named bool) {
 	return slices.DeleteFunc(models, func(m sherpa.Model) bool { return m.Need != "" }), false
 }
 
-// recogniser chooses what understands a language, "" for one that nobody has named: the one that the product names;
-// else a model of the operator's, of several the first by name, and where the language is to be found out rather one
-// that can do so; else PocketSphinx. It refuses a language that is not understood here.
+// recogniser chooses what understands a language: the one that the product names; else a model of the operator's, of
+// several the first by name; else PocketSphinx. Where nobody has named the language, "", a model that finds it out comes first,
+// then what understands English. It refuses a language that is not understood here.
 func (e *Engine) recogniser(name, tag string) (recogniser, error) {
 	if !plainTag(tag) {
 		return nil, engine.Invalid("language", "must be a language code such as en")
 	}
 	language := base(tag)
 	models, named := e.owns(name)
-	for _, choosy := range []bool{true, false} {
-		for _, m := range models {
-			if m.Understands(language) && (!choosy || language != "" || m.Identifies()) {
-				return &own{run: e.sherpa, model: m, language: language}, nil
+	find := func(fits func(m *sherpa.Model) bool) *own {
+		for i := range models {
+			if fits(&models[i]) {
+				return &own{run: e.sherpa, model: models[i], language: language}
 			}
 		}
+		return nil
+	}
+	choices := []func(m *sherpa.Model) bool{func(m *sherpa.Model) bool { return m.Understands(language) }}
+	if language == "" && !named {
+		choices = []func(m *sherpa.Model) bool{(*sherpa.Model).Identifies, func(m *sherpa.Model) bool { return m.Understands("en") }}
+	}
+	for _, fits := range choices {
+		if o := find(fits); o != nil {
+			return o, nil
+		}
+	}
+	if (!named || name == sphinxEngine) && e.sphinx != nil && (language == "" || language == "en") {
+		return e.sphinx, nil
 	}
 	switch {
-	case (!named || name == sphinxEngine) && e.sphinx != nil && (language == "" || language == "en"):
-		return e.sphinx, nil
+	case language == "" && len(models) > 0:
+		return &own{run: e.sherpa, model: models[0]}, nil
 	case e.sphinx == nil && (len(models) == 0 || name == sphinxEngine):
 		return nil, engine.Missing("speech recognition (PocketSphinx)")
 	}
