@@ -77,6 +77,7 @@ type Live struct {
 
 	mu   sync.Mutex
 	busy bool  // a partial text is being made
+	over int   // sample up to which it is known that an utterance is over
 	err  error // why it ended
 }
 
@@ -390,8 +391,25 @@ func (l *Live) idle() {
 
 func (l *Live) finalise(s *stretch) {
 	l.partial = 0
+	l.mu.Lock()
+	l.over = s.end
+	l.mu.Unlock()
 	if l.emit(Event{Type: SpeechStopped, Start: thousandths(seconds(s.start)), End: thousandths(seconds(s.end))}) {
 		l.give(job{pcm: l.sound(s.start, s.end), start: s.start, end: s.end, final: true})
+	}
+}
+
+// hint tells a partial text, unless it is late or events are waiting to be taken.
+func (l *Live) hint(j job, ev Event) {
+	ev.Type = Partial
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if j.start < l.over {
+		return
+	}
+	select {
+	case l.events <- ev:
+	default:
 	}
 }
 
@@ -447,10 +465,10 @@ func (l *Live) decode() {
 			ev.Language = l.by.about().language
 		}
 		if !j.final {
-			if s.Text == "" || l.o.Quiet {
-				continue
+			if s.Text != "" && !l.o.Quiet {
+				l.hint(j, ev)
 			}
-			ev.Type = Partial
+			continue
 		}
 		if !l.emit(ev) {
 			return

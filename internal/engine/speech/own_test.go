@@ -233,7 +233,7 @@ func TestOwnLive(t *testing.T) {
 	if err := talkTo(t, e, l, ""); err != nil {
 		t.Fatal(err)
 	}
-	if k := l.kinds(); !strings.HasPrefix(k, "ready speech_started ") || !strings.HasSuffix(k, " final done") || l.text() == "" {
+	if k := l.kinds(); !strings.HasPrefix(k, "ready speech_started ") || !strings.HasSuffix(k, "speech_stopped final done") || l.text() == "" {
 		t.Errorf("%s: %q", k, l.text())
 	}
 	for _, m := range l.out {
