@@ -68,14 +68,20 @@ func (e *Engine) serveTranslate(ctx context.Context, r *engine.Request, w engine
 // sendFile answers with the translated file.
 func sendFile(w engine.Writer, j *job, t *Translation) error {
 	w.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": translatedName(j.name, j.target)}))
-	for name, v := range map[string]string{"Engine": t.Engine, "Model": t.Model, "Quality": t.Quality, "Source": t.Source, "Via": t.Via,
-		"Ignored": strings.Join(t.Ignored, ","), "Characters": strconv.Itoa(j.characters())} {
-		if v != "" {
-			w.SetHeader("X-Translate-"+name, v)
-		}
-	}
+	madeBy(w, t)
+	w.SetHeader("X-Translate-Characters", strconv.Itoa(j.characters()))
 	w.Start(200, mediaTypes[j.format])
 	return w.Write(t.data)
+}
+
+// madeBy tells in headers what an answer that is no JSON was made by.
+func madeBy(w engine.Writer, t *Translation) {
+	for name, v := range map[string]string{"X-Engine": t.Engine, "X-Model": t.Model, "X-Quality": t.Quality, "X-Translate-Source": t.Source, "X-Translate-Via": t.Via,
+		"X-Translate-Ignored": strings.Join(t.Ignored, ",")} {
+		if v != "" {
+			w.SetHeader(name, v)
+		}
+	}
 }
 
 // translatedName is "report.docx" → "report.zh.docx".

@@ -172,7 +172,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.kind != mediaTypes[formatDOCX] || w.header["X-Translate-Quality"] != qualityDictionary || !strings.Contains(w.header["Content-Disposition"], "report.zh.docx") || w.used != engine.Units(12) {
+	if w.kind != mediaTypes[formatDOCX] || w.header["X-Quality"] != qualityDictionary || !strings.Contains(w.header["Content-Disposition"], "report.zh.docx") || w.used != engine.Units(12) {
 		t.Errorf("%s %v used %d", w.kind, w.header, w.used)
 	}
 	if got := partOf(t, w.body.Bytes(), "word/document.xml"); !strings.Contains(got, "早上好") {
@@ -270,5 +270,18 @@ func TestNoPair(t *testing.T) {
 	_, err = do(e, "org_a", "POST", "/v1/translate", "application/json", []byte(`{"text":"你好，世界","source":"zh","target":"th"}`))
 	if p = problem.As(err); p.ID != "engine.needs_upstream" || len(p.Fields) != 1 || !strings.Contains(p.Fields[0].Detail, `from "zh" there are: `) {
 		t.Errorf("%+v", p)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	e := newEngine(t, func(o *Options) {
+		o.Hear = func(context.Context, []byte, string) (string, float64, error) { return "", 2, nil }
+		o.Speak = func(context.Context, string, string) ([]byte, error) { return nil, errors.New("nothing to speak") }
+	})
+	kind, body := upload(t, "a.wav", make([]byte, 4000), "source", "en", "target", "zh", "answer", "audio")
+	refused(t, e, "POST", "/v1/translate/speech", kind, body, "translate.no_speech")
+	kind, body = upload(t, "a.wav", make([]byte, 4000), "source", "en", "target", "zh")
+	if a := answer(t, e, "POST", "/v1/translate/speech", kind, body); a["transcript"] != "" || a["quality"] != qualityNone {
+		t.Errorf("%v", a)
 	}
 }

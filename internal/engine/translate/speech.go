@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -120,6 +121,9 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	t := all[0]
 	var sound []byte
 	if s.answer != "text" {
+		if strings.TrimSpace(t.Text) == "" {
+			return problem.New(problem.Unprocessable, "translate.no_speech", "no speech was heard in the sound, so there is nothing to speak; send a recording of speech")
+		}
 		if sound, err = e.o.Speak(ctx, t.Text, s.j.target); err != nil {
 			return err
 		}
@@ -130,8 +134,7 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	}
 	w.Used(min(bound, engine.Quantity(math.Ceil(seconds*1000))))
 	if s.answer == "audio" {
-		w.SetHeader("X-Translate-Engine", t.Engine)
-		w.SetHeader("X-Translate-Quality", t.Quality)
+		madeBy(w, &t)
 		w.Start(200, "audio/wav")
 		return w.Write(sound)
 	}
