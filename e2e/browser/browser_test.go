@@ -70,7 +70,7 @@ func TestCapabilities(t *testing.T) {
 		want               []string
 	}{
 		{"tollgate/translate", "s", "", []string{"天气", "dictionary"}},
-		{"tollgate/language", "s", "", []string{"positive"}},
+		{"tollgate/language", "s", "", []string{"mixed"}},
 		{"tollgate/recommend", "s", "", nil},
 		{"tollgate/assist", "s", "", []string{"hold"}},
 		{"tollgate/vision", "s", "", nil},
