@@ -152,18 +152,51 @@ func (e *Engine) learned(ctx context.Context, of string, version int64, labels [
 	if u := e.minds.get(of, version); u != nil {
 		return u, nil
 	}
-	u := learn(ctx, labels, examples, teacher{e.o.Train, e.o.Embed})
+	count := 0
+	for _, list := range examples {
+		count += len(list)
+	}
+	embed := e.o.Embed
+	later := embed != nil && count > embedAtOnce && few(count, len(labels))
+	if later {
+		embed = nil
+	}
+	u := learn(ctx, labels, examples, teacher{e.o.Train, embed})
 	if err := ctx.Err(); err != nil {
 		return nil, err // what was learned may lack a part
 	}
-	e.minds.mu.Lock()
-	defer e.minds.mu.Unlock()
-	e.minds.kept = slices.DeleteFunc(e.minds.kept, func(k mind) bool { return k.of == of })
-	e.minds.kept = append(e.minds.kept, mind{of, version, u})
-	if len(e.minds.kept) > maxMinds {
-		e.minds.kept = slices.Delete(e.minds.kept, 0, 1)
+	e.minds.put(mind{of, version, u})
+	if later {
+		e.work.Go(func() { e.deepen(of, version, labels, examples) })
 	}
 	return u, nil
+}
+
+// embedAtOnce is how many examples get their vectors while a visitor waits; vectors of more are made behind the turn.
+const embedAtOnce = 100
+
+// deepen learns once more, with vectors, and puts that in the place of what was learned without.
+func (e *Engine) deepen(of string, version int64, labels []string, examples [][]string) {
+	err := e.guard("vectors of examples", func() error {
+		u := learn(e.ctx, labels, examples, teacher{e.o.Train, e.o.Embed})
+		if e.ctx.Err() == nil && u.embedded && e.minds.get(of, version) != nil {
+			e.minds.put(mind{of, version, u})
+		}
+		return nil
+	})
+	if err != nil {
+		e.log.Warn("assist: a bot goes on without vectors of its examples", "of", of, "error", err)
+	}
+}
+
+func (m *minds) put(k mind) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = slices.DeleteFunc(m.kept, func(old mind) bool { return old.of == k.of })
+	m.kept = append(m.kept, k)
+	if len(m.kept) > maxMinds {
+		m.kept = slices.Delete(m.kept, 0, 1)
+	}
 }
 
 // vector embeds a text of a language that has vectors; nil where there is none.

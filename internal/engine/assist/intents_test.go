@@ -1,0 +1,83 @@
+package assist
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/db/dbtest"
+	"github.com/tollgate-io/tollgate/internal/secret"
+)
+
+// TestLearned: many examples get their vectors behind the turn, few at once; what fails or panics there leaves words and the classifier.
+func TestLearned(t *testing.T) {
+	ctx := context.Background()
+	sealer, err := secret.Parse(secret.Generate().Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dbtest.Open(t, dbtest.SQLiteDSN(t), db.Options{}, []db.Migrations{Migrations})
+	examples := func(n int) [][]string {
+		out := make([][]string, 2)
+		for l := range out {
+			for i := range n {
+				out[l] = append(out[l], fmt.Sprintf("label %d example %d", l, i))
+			}
+		}
+		return out
+	}
+	vectors := func(_ context.Context, texts []string) ([][]float32, error) {
+		out := make([][]float32, len(texts))
+		for i := range out {
+			out[i] = []float32{1, float32(len(texts[i]))}
+		}
+		return out, nil
+	}
+	broken := func(context.Context, []string) ([][]float32, error) { panic("ouch") }
+	trained := func(context.Context, []string, []string) (Classify, error) {
+		return func(string) []Score { return []Score{{"a", 1}} }, nil
+	}
+	for _, c := range []struct {
+		name                  string
+		each                  int
+		embed                 func(context.Context, []string) ([][]float32, error)
+		first, after, trained bool
+	}{
+		{"few", 3, vectors, true, true, false},
+		{"some", 30, vectors, true, true, true},
+		{"more", 38 * 3 / 2, vectors, false, false, true},
+		{"none", 30, nil, false, false, true},
+	} {
+		e, err := New(Options{DB: d, Sealer: sealer, Embed: c.embed, Train: trained})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := e.learned(ctx, c.name, 1, []string{"a", "b"}, examples(c.each))
+		if err != nil || u.embedded != c.first || (u.classify != nil) != c.trained {
+			t.Errorf("%s: %v %v %v", c.name, u.embedded, u.classify != nil, err)
+		}
+		e.work.Wait()
+		if u := e.minds.get(c.name, 1); u.embedded != c.after {
+			t.Errorf("%s: afterwards %v", c.name, u.embedded)
+		}
+	}
+	labels, many := []string{"a", "b", "c", "d"}, append(examples(30), examples(30)...)
+	for _, c := range []struct {
+		embed func(context.Context, []string) ([][]float32, error)
+		after bool
+	}{{vectors, true}, {broken, false}} {
+		e, err := New(Options{DB: d, Sealer: sealer, Embed: c.embed, Train: trained})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := e.learned(ctx, "many", 1, labels, many)
+		if err != nil || u.embedded || u.classify == nil {
+			t.Errorf("many: %v %v", u, err)
+		}
+		e.work.Wait()
+		if u := e.minds.get("many", 1); u == nil || u.embedded != c.after || len(u.rank("label 1 example 2", nil)) == 0 {
+			t.Errorf("many, afterwards: %v", u)
+		}
+	}
+}
