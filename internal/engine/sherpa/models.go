@@ -23,7 +23,7 @@ type Model struct {
 	Streaming bool     // made for live sound; here it gets whole utterances all the same
 	Languages []string // ISO 639-1; none where it is not known, then any may be tried
 	Licence   string   // as the operator has stated it
-	Need      string   // what is wrong with it; "" for nothing
+	Need      string   // what it needs before it can be used; "" for nothing
 
 	wire wire.Model
 }
@@ -141,22 +141,22 @@ func readCard(dir string) (*card, error) {
 		return c, nil
 	}
 	if err != nil {
-		return nil, errors.New("its model.json cannot be read")
+		return nil, errors.New("a model.json that can be read")
 	}
 	defer f.Close()
 	data := make([]byte, maxCard+1)
 	n, err := f.Read(data)
 	if err != nil || n > maxCard {
-		return nil, errors.New("its model.json cannot be read")
+		return nil, errors.New("a model.json that can be read")
 	}
 	d := json.NewDecoder(bytes.NewReader(data[:n]))
 	d.DisallowUnknownFields()
 	if err := d.Decode(c); err != nil {
-		return nil, fmt.Errorf("its model.json is not as docs/engines.md says: %w", err)
+		return nil, fmt.Errorf("a model.json as docs/engines.md says: %w", err)
 	}
 	for role, file := range c.Files {
 		if !filepath.IsLocal(file) {
-			return nil, fmt.Errorf("its model.json names a file outside of the folder for %s", role)
+			return nil, fmt.Errorf("a model.json without a file outside of the folder, as it has for %s", role)
 		}
 	}
 	return c, nil
@@ -165,7 +165,7 @@ func readCard(dir string) (*card, error) {
 func (m *Model) understand(dir string, c *card) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return errors.New("the folder cannot be read")
+		return errors.New("to be readable")
 	}
 	var names []string
 	for _, e := range entries {
@@ -178,7 +178,7 @@ func (m *Model) understand(dir string, c *card) error {
 	}
 	for _, l := range m.Languages {
 		if l == "" || len(l) > 8 {
-			return fmt.Errorf("its model.json names a language %q; ISO 639-1 codes such as en are meant", l)
+			return fmt.Errorf("languages by ISO 639-1 codes such as en in its model.json, not %q", l)
 		}
 	}
 	m.Streaming = slices.ContainsFunc(streamingNames, func(s string) bool { return strings.Contains(plain, s) })
@@ -193,9 +193,9 @@ func (m *Model) understand(dir string, c *card) error {
 	f, known := forms[m.Type]
 	switch {
 	case m.Type == "":
-		return errors.New("it is not clear what kind of model it is: state its type in model.json (docs/engines.md)")
+		return errors.New("its type stated in a model.json, as the names of its files do not tell it (docs/engines.md)")
 	case !known:
-		return fmt.Errorf("models of the type %q are not supported; the types are %s", m.Type, strings.Join(slices.Sorted(maps.Keys(forms)), ", "))
+		return fmt.Errorf("another type than %q, which is not supported; the types are %s", m.Type, strings.Join(slices.Sorted(maps.Keys(forms)), ", "))
 	}
 	need := f.offline
 	if m.Streaming {
@@ -205,16 +205,16 @@ func (m *Model) understand(dir string, c *card) error {
 		need = moonTwo
 	}
 	if need == nil {
-		return fmt.Errorf("a model of the type %q cannot be used with streaming %v: correct it in model.json", m.Type, m.Streaming)
+		return fmt.Errorf("streaming to be %v in its model.json, as a model of the type %q", !m.Streaming, m.Type)
 	}
 	m.wire = wire.Model{Type: m.Type, Streaming: m.Streaming, Rate: c.Rate, Features: c.Features, Files: map[string]string{}}
 	for _, role := range need {
 		if found[role] == "" {
-			return fmt.Errorf("as a model of the type %q it lacks a file for %s", m.Type, role)
+			return fmt.Errorf("a file for %s, as a model of the type %q", role, m.Type)
 		}
 		path := filepath.Join(dir, found[role])
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
-			return fmt.Errorf("its file %s is missing or empty", found[role])
+			return fmt.Errorf("its file %s, which is missing or empty", found[role])
 		}
 		m.wire.Files[role] = path
 	}

@@ -49,13 +49,13 @@ func TestFolders(t *testing.T) {
 		{name: "sherpa-onnx-dolphin-base-ctc-multi-lang-int8-2025-04-02", files: "model.int8.onnx tokens.txt", kind: "dolphin"},
 		{name: "sherpa-onnx-streaming-t-one-russian-2025-09-08", files: "model.onnx tokens.txt", kind: "t_one_ctc", streaming: true, languages: "ru"},
 		{name: "sherpa-onnx-tdnn-yesno", files: "model-epoch-14-avg-2.onnx tokens.txt", kind: "tdnn"},
-		{name: "no-tokens-zipformer", files: "model.onnx", kind: "zipformer_ctc", need: "lacks a file for tokens"},
-		{name: "half-zipformer", files: "encoder.onnx joiner.onnx tokens.txt", kind: "transducer", need: "lacks a file for decoder"},
-		{name: "something", files: "model.onnx tokens.txt", need: "state its type"},
-		{name: "empty", need: "state its type"},
-		{name: "vits-voice-en", files: "en.onnx tokens.txt", languages: "en", need: "state its type"},
-		{name: "streaming-paraformer", files: "model.onnx tokens.txt", kind: "paraformer", streaming: true, need: "lacks a file for encoder"},
-		{name: "streaming-whisper", files: "a-encoder.onnx a-decoder.onnx a-tokens.txt", kind: "whisper", streaming: true, need: "cannot be used with streaming true"},
+		{name: "no-tokens-zipformer", files: "model.onnx", kind: "zipformer_ctc", need: "a file for tokens"},
+		{name: "half-zipformer", files: "encoder.onnx joiner.onnx tokens.txt", kind: "transducer", need: "a file for decoder"},
+		{name: "something", files: "model.onnx tokens.txt", need: "its type stated"},
+		{name: "empty", need: "its type stated"},
+		{name: "vits-voice-en", files: "en.onnx tokens.txt", languages: "en", need: "its type stated"},
+		{name: "streaming-paraformer", files: "model.onnx tokens.txt", kind: "paraformer", streaming: true, need: "a file for encoder"},
+		{name: "streaming-whisper", files: "a-encoder.onnx a-decoder.onnx a-tokens.txt", kind: "whisper", streaming: true, need: "streaming to be false"},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,9 +120,9 @@ func TestCards(t *testing.T) {
 		`{`:                 "model.json",
 		`[]`:                "model.json",
 		`{"files":{"model":"../../../etc/passwd"}}`:  "outside",
-		`{"type":"tdnn","files":{"model":"c.onnx"}}`: "c.onnx is missing",
+		`{"type":"tdnn","files":{"model":"c.onnx"}}`: "c.onnx, which is missing",
 		`{"type":"tdnn","languages":[""]}`:           "language",
-		`{"type":"t_one_ctc"}`:                       "streaming false",
+		`{"type":"t_one_ctc"}`:                       "streaming to be true",
 		strings.Repeat(" ", maxCard+2):               "model.json",
 	} {
 		if m := planted(t, "mine", "model.onnx tokens.txt", card); !strings.Contains(m.Need, want) {

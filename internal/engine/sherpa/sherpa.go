@@ -121,7 +121,7 @@ func (r *Runtime) Models() []Model {
 	all := Models(r.dir)
 	for i := range all {
 		if m := &all[i]; m.Need == "" && r.resting(m.Name) > 0 {
-			m.Need = "sherpa-onnx could not load it; the log says why"
+			m.Need = "to be mended: sherpa-onnx could not load it, the log says why"
 		}
 	}
 	return all
@@ -159,7 +159,7 @@ func (r *Runtime) Decode(ctx context.Context, c Call) (*Heard, error) {
 	case !r.Ready():
 		return nil, engine.Missing("sherpa-onnx")
 	case c.Model.Need != "" && wait == 0:
-		return nil, unusable(c.Model.Name, errors.New(c.Model.Need))
+		return nil, unusable(c.Model.Name, fmt.Errorf("it needs %s", c.Model.Need))
 	case wait > 0:
 		return nil, unusable(c.Model.Name, errors.New("it ended the process when it was loaded last")).After(wait)
 	case len(c.PCM) == 0:
