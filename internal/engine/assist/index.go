@@ -110,12 +110,17 @@ func (ix *index) language() string {
 
 func (ix *index) weight(term string) float64 { return ix.rarity(len(ix.terms[term]), "") }
 
+// fewPassages is as which a smaller knowledge base counts: in three passages a word that one of them has is no commoner than one
+// that none has.
+const fewPassages = 50
+
 // rarity is the weight of what is in n passages, of those of a language ("": of all).
 func (ix *index) rarity(n int, lang string) float64 {
 	all := len(ix.places)
 	if lang != "" {
 		all = max(n, ix.langs[lang])
 	}
+	all = max(all, fewPassages)
 	return math.Log(1 + (float64(all-n)+0.5)/(float64(n)+0.5))
 }
 

@@ -188,3 +188,19 @@ func TestReseal(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestSmallKnowledge: a knowledge base of a few passages answers what they answer, in words of its visitors, and nothing else.
+func TestSmallKnowledge(t *testing.T) {
+	h := small(t, assist.Options{})
+	kb := h.do("POST knowledge", `{"name":"k"}`).text("id")
+	h.do("POST knowledge/"+kb+"/documents", object{"title": "Returns", "text": "# Returns\n\nCustomers may send articles back within forty days. The refund goes to the card that paid.\n\n# Opening hours\n\nOur shop is open from nine to six."})
+	h.do("POST knowledge/"+kb+"/documents", object{"title": "退货政策", "text": "# 退货政策\n\n顾客可以在四十天之内退货。退款会退回到付款的银行卡，运费由我们承担。\n\n# 营业时间\n\n门店每天九点到六点营业。"})
+	bot := h.do("POST bots", object{"name": "b", "languages": []string{"en", "zh"}, "knowledge": []string{kb}}).text("id")
+	for question, want := range map[string]string{"How many days do I have to return something?": "forty days", "退货几天之内可以办理？": "四十天", "你们几点开门？": "九点",
+		"When does your shop open?": "nine to six", "What is the capital of Mongolia?": "", "明天北京天气怎么样？": ""} {
+		got := h.visit(bot, nil).say(question)
+		if answered := got.text("message.model") == "retrieval"; answered != (want != "") || !strings.Contains(got.text("message.text"), want) {
+			t.Errorf("%s: %v", question, got.at("message"))
+		}
+	}
+}
