@@ -106,7 +106,7 @@ func (m *model) score(ctx context.Context, held []heldOut, k int, now uint32) ([
 			}
 		}
 		n := float64(max(1, len(held)))
-		s.HitRate, s.NDCG, s.Coverage = s.HitRate/n, s.NDCG/n, float64(len(shown))/float64(max(1, m.listed))
+		s.HitRate, s.NDCG, s.Coverage = round(s.HitRate/n), round(s.NDCG/n), round(float64(len(shown))/float64(max(1, m.listed)))
 	}
 	return out, nil
 }
