@@ -1,48 +1,12 @@
 // The pages as a reader meets them, in Debian's Chromium. One scenario a run: node browser.mjs NAME. The
 // environment is demo.env's, with CHROMIUM, SCREENSHOTS (a folder) and the keys that browser_test.go makes.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { createRequire } from 'node:module';
-import { chromium } from 'playwright-core';
+import { desktop, inspect, open as show, phone, play, says } from './chromium.mjs';
 
-const { TOLLGATE_URL: origin, TOLLGATE_KEY: key, CHROMIUM: executablePath, SCREENSHOTS: folder } = process.env;
-const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const desktop = { width: 1280, height: 860 }, phone = { width: 390, height: 844 };
+const { TOLLGATE_URL: origin, TOLLGATE_KEY: key } = process.env;
 
-const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tollgate-browser-'));
-const browser = await chromium.launch({
-  executablePath,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--crash-dumps-dir=${profile}`],
-});
-
-// open shows a page to a reader. What the browser complains of, a blocked script or a missing file, fails the scenario.
-const faults = [];
-async function open(at, { allow, ...reader } = {}) {
-  const context = await browser.newContext({ viewport: desktop, locale: 'en-US', reducedMotion: 'reduce', permissions: ['clipboard-read', 'clipboard-write'], ...reader });
-  context.setDefaultTimeout(60_000); // other tests may have the processor
-  const page = await context.newPage();
-  page.on('pageerror', (e) => faults.push(`${at}: ${e.message}`));
-  page.on('console', (m) => {
-    if (['error', 'warning'].includes(m.type()) && !(allow && allow.test(m.text()))) faults.push(`${at}: ${m.text()}`);
-  });
-  await page.goto(origin + at);
-  return page;
-}
-
-// inspect checks that everyone can use the page, and takes its picture.
-async function inspect(page, name) {
-  const { width } = page.viewportSize();
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, `${name}: wider than the window`);
-  const violations = await page.evaluate(async (source) => {
-    (0, eval)(source);
-    const { violations } = await globalThis.axe.run();
-    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`);
-  }, axe);
-  assert.deepEqual(violations, [], name);
-  await page.screenshot({ path: path.join(folder, name + '.png'), fullPage: true });
-}
+// open shows a page of the platform to a reader.
+const open = (at, reader) => show(origin + at, { permissions: ['clipboard-read', 'clipboard-write'], ...reader });
 
 // ask fills in the field to try a call and sends it.
 async function ask(page, { with: credential = key, model, prompt = 'What is a hold?' }) {
@@ -53,7 +17,6 @@ async function ask(page, { with: credential = key, model, prompt = 'What is a ho
 }
 
 const status = (page) => page.locator('#trystatus');
-const says = (locator, text) => locator.filter({ hasText: text }).waitFor();
 
 const scenarios = {
   async pages() {
@@ -406,10 +369,4 @@ function exact(nano) {
   return (nano / 1e9).toFixed(9).replace(/\.?0+$/, '');
 }
 
-try {
-  await scenarios[process.argv[2]]();
-  assert.deepEqual(faults, [], 'the browser complained');
-} finally {
-  await browser.close();
-  fs.rmSync(profile, { recursive: true, force: true });
-}
+await play(scenarios);

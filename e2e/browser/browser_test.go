@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"net"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -18,44 +17,45 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate-io/tollgate/e2e/chromium"
 	"github.com/tollgate-io/tollgate/e2e/demo"
 	"github.com/tollgate-io/tollgate/e2e/fakeupstream"
 )
 
 // TestPages is on the demo as a newcomer starts it.
 func TestPages(t *testing.T) {
-	chromium := ready(t)
+	path := chromium.Ready(t)
 	d := demo.Start(t)
 	for _, scenario := range []string{"pages", "language", "call"} {
-		t.Run(scenario, func(t *testing.T) { play(t, scenario, chromium, d.Env) })
+		t.Run(scenario, func(t *testing.T) { chromium.Play(t, "browser.mjs", scenario, path, d.Env) })
 	}
 }
 
 // TestCalls is on a demo in front of an upstream that misbehaves as told.
 func TestCalls(t *testing.T) {
-	chromium := ready(t)
+	path := chromium.Ready(t)
 	up := httptest.NewServer(&fakeupstream.Server{})
 	t.Cleanup(func() { up.CloseClientConnections(); up.Close() })
 	d := demo.Start(t, "-upstream", up.URL+"/v1")
 	d.Env["KEY_POOR"] = key(d, map[string]any{"budget": map[string]any{"amount": "0.000000001", "currency": "USD"}})
 	d.Env["KEY_LIMITED"] = key(d, map[string]any{"limits": map[string]any{"requests_per_minute": 1}})
 	for _, scenario := range []string{"refusals", "interruptions", "keyboard", "scriptless"} {
-		t.Run(scenario, func(t *testing.T) { play(t, scenario, chromium, d.Env) })
+		t.Run(scenario, func(t *testing.T) { chromium.Play(t, "browser.mjs", scenario, path, d.Env) })
 	}
 	t.Run("samples", func(t *testing.T) { testSamples(t, d, "demo-provider/fake", "s", []string{"quick", "cost"}) })
 }
 
 // TestCapabilities is on the products of the platform's own engines.
 func TestCapabilities(t *testing.T) {
-	chromium := ready(t)
+	path := chromium.Ready(t)
 	d := demo.Start(t)
 	for _, scenario := range []string{"capabilities", "translation", "language tasks", "images", "bots and shops"} {
-		t.Run(scenario, func(t *testing.T) { play(t, scenario, chromium, d.Env) })
+		t.Run(scenario, func(t *testing.T) { chromium.Play(t, "browser.mjs", scenario, path, d.Env) })
 	}
 	t.Run("voices", func(t *testing.T) {
-		installed(t, "espeak-ng")
-		installed(t, "pocketsphinx_batch")
-		play(t, "voices", chromium, d.Env)
+		chromium.Installed(t, "espeak-ng")
+		chromium.Installed(t, "pocketsphinx_batch")
+		chromium.Play(t, "browser.mjs", "voices", path, d.Env)
 	})
 	var bots struct {
 		Data []struct{ ID string }
@@ -79,61 +79,11 @@ func TestCapabilities(t *testing.T) {
 	} {
 		t.Run(c.page+" "+c.set, func(t *testing.T) {
 			if c.program != "" {
-				installed(t, c.program)
+				chromium.Installed(t, c.program)
 			}
 			testSamples(t, d, c.page, c.set, c.want)
 		})
 	}
-}
-
-// installed skips a test, or fails it where the run requires everything, without a program of the engines.
-func installed(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-		t.Fatal(program + " is not installed: scripts/install-engines")
-	}
-	t.Skip(program + " is not installed")
-}
-
-// ready returns the path of Chromium, if everything is there that the tests need.
-func ready(t *testing.T) string {
-	t.Helper()
-	reason := ""
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		reason = "Chromium is not installed: scripts/browser install"
-	} else if _, err := exec.LookPath("node"); err != nil {
-		reason = "Node.js is not installed: scripts/node install"
-	} else if _, err := os.Stat("node_modules/playwright-core"); err != nil {
-		reason = "the packages of e2e/browser are not installed: scripts/node install"
-	}
-	if reason == "" {
-		return chromium
-	}
-	if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-	return ""
-}
-
-// screenshots is where pictures go: TOLLGATE_SCREENSHOTS, else a folder that goes with the test.
-func screenshots(t *testing.T) string {
-	dir := os.Getenv("TOLLGATE_SCREENSHOTS")
-	if dir == "" {
-		return t.TempDir()
-	}
-	dir, err := filepath.Abs(dir)
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // key makes an inference key of the demo's consumer.
@@ -146,21 +96,9 @@ func key(d *demo.Demo, body map[string]any) string {
 	return made.Key
 }
 
-// play runs a scenario with what it needs in its environment.
-func play(t *testing.T, scenario, chromium string, env map[string]string) {
-	cmd := exec.CommandContext(t.Context(), "node", "browser.mjs", scenario)
-	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "SCREENSHOTS="+screenshots(t))
-	for name, value := range env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
 // TestBootstrap sets up a new installation with the link that its first start prints.
 func TestBootstrap(t *testing.T) {
-	chromium := ready(t)
+	path := chromium.Ready(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +127,7 @@ func TestBootstrap(t *testing.T) {
 			t.Fatalf("no link\n%s", log.text())
 		}
 	}
-	play(t, "bootstrap", chromium, map[string]string{"TOLLGATE_URL": "http://" + addr, "BOOTSTRAP": link})
+	chromium.Play(t, "browser.mjs", "bootstrap", path, map[string]string{"TOLLGATE_URL": "http://" + addr, "BOOTSTRAP": link})
 	if token := link[strings.IndexByte(link, '#')+1:]; strings.Count(log.text(), token) != 1 {
 		t.Error("the token was logged again")
 	}

@@ -1,50 +1,12 @@
 // The examples as a visitor meets them, in Debian's Chromium. One example a run: node examples.mjs NAME. The environment
 // is demo.env's, with CHROMIUM, SCREENSHOTS (a folder) and PAGE, the address at which the example is served.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import { createRequire } from 'node:module';
-import os from 'node:os';
-import path from 'node:path';
+import { inspect, open as show, phone, play, says } from '../browser/chromium.mjs';
 
-const require = createRequire(new URL('../browser/', import.meta.url)); // what the tests of the pages have installed
-const { chromium } = require('playwright-core');
-const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const { TOLLGATE_URL: origin, TOLLGATE_KEY: key, PAGE: page0 } = process.env;
 
-const { TOLLGATE_URL: origin, TOLLGATE_KEY: key, CHROMIUM: executablePath, SCREENSHOTS: folder, PAGE: page0 } = process.env;
-const desktop = { width: 1280, height: 800 }, phone = { width: 390, height: 844 };
-
-const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tollgate-examples-'));
-const browser = await chromium.launch({
-  executablePath,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--crash-dumps-dir=${profile}`],
-});
-
-// open shows the example to a visitor. What the browser complains of fails the run.
-const faults = [];
-async function open({ allow, ...visitor } = {}) {
-  const context = await browser.newContext({ viewport: desktop, locale: 'en-US', reducedMotion: 'reduce', ...visitor });
-  context.setDefaultTimeout(60_000); // other tests may have the processor
-  const page = await context.newPage();
-  page.on('pageerror', (e) => faults.push(e.message));
-  page.on('console', (m) => {
-    if (['error', 'warning'].includes(m.type()) && !(allow && allow.test(m.text()))) faults.push(m.text());
-  });
-  await page.goto(page0);
-  return page;
-}
-
-// inspect checks that everyone can use the page, and takes its picture.
-async function inspect(page, name) {
-  const { width } = page.viewportSize();
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, `${name}: wider than the window`);
-  const violations = await page.evaluate(async (source) => {
-    (0, eval)(source);
-    const { violations } = await globalThis.axe.run();
-    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`);
-  }, axe);
-  assert.deepEqual(violations, [], name);
-  await page.screenshot({ path: path.join(folder, name + '.png'), fullPage: true });
-}
+// open shows the example to a visitor.
+const open = (visitor) => show(page0, visitor);
 
 // call is a request of the shop's or the desk's own server, with its key.
 async function call(method, at, body) {
@@ -52,8 +14,6 @@ async function call(method, at, body) {
   assert.ok(r.ok, `${method} ${at}: ${r.status} ${r.ok ? '' : await r.text()}`);
   return r.json();
 }
-
-const says = (locator, text) => locator.filter({ hasText: text }).waitFor();
 
 const scenarios = {
   async 'translate-react'() {
@@ -156,6 +116,43 @@ const scenarios = {
     await inspect(page, 'support-rated-dark-390');
   },
 
+  // A visitor who speaks: the browser's microphone is a recording of "how do I revoke a key".
+  async voice() {
+    const page = await open({ permissions: ['microphone'] });
+    await page.getByRole('button', { name: 'Open chat' }).click();
+    const chat = page.getByRole('dialog', { name: 'Help' });
+    await says(chat.locator('.m.bot'), 'Hello! Ask me');
+    const mic = chat.getByRole('button', { name: 'Speak' });
+    const stop = chat.getByRole('button', { name: 'Stop and send' });
+    await mic.click();
+    await says(chat.getByRole('status'), 'Listening');
+    assert.equal(await stop.getAttribute('aria-pressed'), 'true');
+    await inspect(page, 'support-voice-light-1280');
+    await page.keyboard.press('Escape'); // discards, and leaves the window open
+    await mic.waitFor();
+    assert.equal(await chat.locator('.m.user').count(), 0);
+    await mic.click();
+    await stop.waitFor();
+    await page.waitForTimeout(3500); // the recording is as long
+    const answered = page.waitForResponse((r) => r.url().endsWith('/voice'));
+    await stop.click();
+    const r = await answered;
+    assert.ok(r.ok(), `${r.status()} ${await r.text()}`);
+    const body = await r.json();
+    assert.ok(body.heard.text && body.heard.seconds > 1, JSON.stringify(body.heard));
+    assert.ok(body.audio.data.length > 1000, 'no sound came back');
+    await says(chat.locator('.m.user'), body.heard.text);
+    await chat.locator('.m.bot').nth(1).waitFor();
+    await mic.waitFor();
+    // A browser without a microphone to give is told so; one without means to record has no button.
+    const deaf = await open();
+    await deaf.addInitScript(() => { delete window.MediaRecorder; });
+    await deaf.reload();
+    await deaf.getByRole('button', { name: 'Open chat' }).click();
+    await says(deaf.locator('.m.bot'), 'Hello! Ask me');
+    assert.equal(await deaf.getByRole('button', { name: 'Speak' }).count(), 0);
+  },
+
   async recommend() {
     const page = await open({ allow: /status of 403/ });
     const list = (name) => page.locator(`[data-list="${name}"] button`);
@@ -213,10 +210,4 @@ const scenarios = {
   },
 };
 
-try {
-  await scenarios[process.argv[2]]();
-  assert.deepEqual(faults, [], 'the browser complained');
-} finally {
-  await browser.close();
-  fs.rmSync(profile, { recursive: true, force: true });
-}
+await play(scenarios);

@@ -4,6 +4,7 @@ package examples
 
 import (
 	"bufio"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,82 +16,51 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate-io/tollgate/e2e/chromium"
 	"github.com/tollgate-io/tollgate/e2e/demo"
 )
 
 const root = "../.."
 
 func TestExamples(t *testing.T) {
-	chromium := ready(t)
+	path := chromium.Ready(t, "examples/translate-react/node_modules/vite")
 	d := demo.Start(t)
 	for _, example := range []struct {
 		name  string
 		serve func(*testing.T, *demo.Demo) string
 	}{{"translate-react", built}, {"support-bot", asItsReadmeSays}, {"recommend", asItsReadmeSays}} {
 		t.Run(example.name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), "node", "examples.mjs", example.name)
-			cmd.Env = append(environ(d), "CHROMIUM="+chromium, "SCREENSHOTS="+screenshots(t), "PAGE="+example.serve(t, d))
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
+			play(t, d, example.name, path, map[string]string{"PAGE": example.serve(t, d)})
 		})
 	}
 }
 
-// ready returns the path of Chromium, if everything is there that the tests need.
-func ready(t *testing.T) string {
-	t.Helper()
-	reason := ""
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		reason = "Chromium is not installed: scripts/browser install"
-	} else if _, err := exec.LookPath("npm"); err != nil {
-		reason = "Node.js with npm is not installed: scripts/node install"
+// TestVoice speaks to the support bot: a synthetic voice is the browser's microphone.
+func TestVoice(t *testing.T) {
+	path := chromium.Ready(t)
+	chromium.Installed(t, "flite")
+	chromium.Installed(t, "pocketsphinx_batch")
+	voice := filepath.Join(t.TempDir(), "voice.wav")
+	if out, err := exec.CommandContext(t.Context(), "flite", "-t", "how do I revoke a key", "-o", voice).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, dir := range []string{"e2e/browser/node_modules/playwright-core", "examples/translate-react/node_modules/vite"} {
-		if _, err := os.Stat(filepath.Join(root, dir)); err != nil && reason == "" {
-			reason = dir + " is not installed: scripts/node install"
-		}
-	}
-	if reason == "" {
-		return chromium
-	}
-	if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-	return ""
+	d := demo.Start(t)
+	page := served(t, d, "support-bot")
+	play(t, d, "voice", path, map[string]string{"PAGE": page, "VOICE": voice})
 }
 
-// screenshots is where pictures go: TOLLGATE_SCREENSHOTS, else a folder that goes with the test.
-func screenshots(t *testing.T) string {
-	dir := os.Getenv("TOLLGATE_SCREENSHOTS")
-	if dir == "" {
-		return t.TempDir()
-	}
-	dir, err := filepath.Abs(dir)
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func environ(d *demo.Demo) []string {
-	env := os.Environ()
-	for name, value := range d.Env {
-		env = append(env, name+"="+value)
-	}
-	return env
+// play runs a scenario with the demo's environment.
+func play(t *testing.T, d *demo.Demo, scenario, path string, more map[string]string) {
+	env := maps.Clone(d.Env)
+	maps.Copy(env, more)
+	chromium.Play(t, "examples.mjs", scenario, path, env)
 }
 
 // built builds the translation form for the demo, and returns where it is served: on another origin than the demo.
 func built(t *testing.T, d *demo.Demo) string {
 	dir := filepath.Join(t.TempDir(), "dist")
 	cmd := exec.CommandContext(t.Context(), "npm", "run", "build", "--", "--outDir", dir, "--emptyOutDir")
-	cmd.Dir, cmd.Env = filepath.Join(root, "examples", "translate-react"), environ(d)
+	cmd.Dir, cmd.Env = filepath.Join(root, "examples", "translate-react"), chromium.Environ(d.Env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -100,8 +70,9 @@ func built(t *testing.T, d *demo.Demo) string {
 }
 
 // asItsReadmeSays runs the commands of an example's README until the page is served, and returns its address.
-func asItsReadmeSays(t *testing.T, d *demo.Demo) string {
-	name := filepath.Base(t.Name())
+func asItsReadmeSays(t *testing.T, d *demo.Demo) string { return served(t, d, filepath.Base(t.Name())) }
+
+func served(t *testing.T, d *demo.Demo, name string) string {
 	readme, err := os.ReadFile(filepath.Join(root, "examples", name, "README.md"))
 	if err != nil {
 		t.Fatal(err)
