@@ -91,7 +91,9 @@ func (d *demo) capabilities(ctx context.Context) error {
 		}
 		for _, s := range shelf() {
 			in := s.product
-			in.Definition = string(contractOf(in.Capabilities[0]))
+			if in.Definition, err = definition(in.Capabilities); err != nil {
+				return err
+			}
 			if err := d.offer(tx, p, catalog.UpstreamInput{Name: s.upstream, URL: "builtin://" + s.upstream}, secret.Text{}, in, s.product.Name, s.card); err != nil {
 				return fmt.Errorf("product %q: %w", s.product.Name, err)
 			}

@@ -18,23 +18,30 @@ import (
 
 // translateText translates a text for another engine, with nobody's glossary or memory.
 func (e *engineSet) translateText(ctx context.Context, text, from, to string) (string, error) {
+	translation, _, err := e.gloss(ctx, text, from, to)
+	return translation, err
+}
+
+// gloss is translateText with the quality of what it gives.
+func (e *engineSet) gloss(ctx context.Context, text, from, to string) (translation, quality string, err error) {
 	body, err := json.Marshal(map[string]any{"text": text, "source": from, "target": to})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	out, err := internalCall(ctx, e.translate, translate.Routes(), "translate.text", body)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	var answer struct {
 		Translations []struct {
-			Text string `json:"text"`
+			Text    string `json:"text"`
+			Quality string `json:"quality"`
 		} `json:"translations"`
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || len(answer.Translations) != 1 {
-		return "", problem.New(problem.Internal, "server.engine_answer", "the engine's answer cannot be read").Because(err)
+		return "", "", problem.New(problem.Internal, "server.engine_answer", "the engine's answer cannot be read").Because(err)
 	}
-	return answer.Translations[0].Text, nil
+	return answer.Translations[0].Text, answer.Translations[0].Quality, nil
 }
 
 // internalCall has an engine answer a route without a gateway around it.
@@ -67,6 +74,15 @@ func (w *sink) Flush() error                  { return nil }
 func (w *sink) Used(engine.Quantity)          {}
 
 // hear is assist's way to recognise a recording.
+// heard recognises speech that is to be translated.
+func (e *engineSet) heard(ctx context.Context, audio []byte, lang string) (translate.Heard, error) {
+	t, err := e.speech.Recognise(ctx, audio, lang)
+	if err != nil {
+		return translate.Heard{}, err
+	}
+	return translate.Heard{Text: t.Text, Seconds: t.Seconds, Engine: t.Engine, Model: t.Model, Quality: t.Quality, Confidence: t.Confidence}, nil
+}
+
 func (e *engineSet) hear(ctx context.Context, audio []byte, _, lang string) (assist.Heard, error) {
 	t, err := e.speech.Recognise(ctx, audio, lang)
 	if err != nil {

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,8 +47,8 @@ func (a *App) openEngines() (err error) {
 	}
 	a.defers(e.text.Close)
 	e.speech, err = speech.New(speech.Options{Dir: dir, ONNX: e.onnx, Log: a.Log,
-		Translate: func(ctx context.Context, _, text, from, to string) (string, error) {
-			return e.translateText(ctx, text, from, to)
+		Translate: func(ctx context.Context, _, text, from, to string) (string, string, error) {
+			return e.gloss(ctx, text, from, to)
 		},
 		Identify: func(text string) string { lang, _ := e.ids.Identify(text); return lang }})
 	if err != nil {
@@ -57,7 +59,7 @@ func (a *App) openEngines() (err error) {
 		return err
 	}
 	a.defers(e.vision.Close)
-	e.translate, err = translate.New(translate.Options{DB: a.DB, Sealer: a.Sealer, Dir: dir, Log: a.Log, Usage: a.charactersUsed, Identify: e.ids.Identify, Hear: e.speech.Hear,
+	e.translate, err = translate.New(translate.Options{DB: a.DB, Sealer: a.Sealer, Dir: dir, Log: a.Log, Usage: a.charactersUsed, Identify: e.ids.Identify, Hear: e.heard,
 		Speak: func(ctx context.Context, text, lang string) ([]byte, error) {
 			return e.speech.Speak(ctx, text, lang, "")
 		}})
@@ -98,7 +100,7 @@ func (e *engineSet) describe() []engine.Info {
 // installable counts the engine models that are not there and that scripts/install-engines brings.
 func (e *engineSet) installable() (n int) {
 	for _, i := range e.describe() {
-		if !i.Ready && strings.HasSuffix(strings.TrimSuffix(i.Need, " speech"), "scripts/install-engines") {
+		if !i.Ready && (strings.HasPrefix(i.Need, "scripts/install-engines") || strings.HasSuffix(i.Need, ": scripts/install-engines")) {
 			n++
 		}
 	}
@@ -131,6 +133,35 @@ func contractOf(c catalog.Capability) []byte {
 		return recommend.Contract()
 	}
 	return nil
+}
+
+// definition is the contract of a product that can do no more than some capabilities of its family.
+func definition(can []catalog.Capability) (string, error) {
+	var doc map[string]json.RawMessage
+	var paths map[string]map[string]json.RawMessage
+	if err := json.Unmarshal(contractOf(can[0]), &doc); err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(doc["paths"], &paths); err != nil {
+		return "", err
+	}
+	for _, rt := range contractRoutes() {
+		if slices.Contains(can, catalog.Capability(rt.Capability)) {
+			continue
+		}
+		if item := paths[rt.Pattern]; item != nil {
+			delete(item, strings.ToLower(rt.Method))
+			if len(item) == 0 {
+				delete(paths, rt.Pattern)
+			}
+		}
+	}
+	var err error
+	if doc["paths"], err = json.Marshal(paths); err != nil {
+		return "", err
+	}
+	out, err := json.Marshal(doc)
+	return string(out), err
 }
 
 // usableVectors are those that make retrieval better.

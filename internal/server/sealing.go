@@ -16,6 +16,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/translate"
 	"github.com/tollgate-io/tollgate/internal/engine/vision"
 	"github.com/tollgate-io/tollgate/internal/idem"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -79,7 +80,11 @@ func newVault(file string, d *db.DB, s *secret.Sealer, c *catalog.Store, i *idem
 		return nil, err
 	}
 	galleries, err := vision.New(vision.Options{DB: d, Sealer: s})
-	v.engines = []sealing{desk, galleries}
+	if err != nil {
+		return nil, err
+	}
+	glossaries, err := translate.New(translate.Options{DB: d, Sealer: s})
+	v.engines = []sealing{desk, galleries, glossaries}
 	return v, err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/api"
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/secret"
 )
@@ -42,6 +43,11 @@ func TestKeyRotation(t *testing.T) {
 		}
 		key := x.sellAt("sealed-product", "sealed", "m", price)
 		x.manage(200, "CONSUMER", "PUT", "/organisations/demo-consumer/recording", `{"enabled":true,"days":30}`)
+		var consumer org.Org
+		if err := x.DB.View(ctx, func(tx *db.Tx) (err error) { consumer, err = org.ByNameTx(tx, "demo-consumer"); return err }); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the switch to be seen", func() bool { return x.Recorder.Wants(consumer.ID) })
 		call := func() answer {
 			t.Helper()
 			a := x.post("/v1/chat/completions", key, `{"model":"sealed-product","messages":[{"role":"user","content":"hi"}]}`)

@@ -32,17 +32,8 @@ type Segment struct {
 	Confidence float64
 }
 
-// Hear gives the text of a recording in any format that is decoded here, and its seconds. language is an ISO 639
-// code, or "" for the recogniser's own. A recording in which nobody speaks has no text.
-func (e *Engine) Hear(ctx context.Context, audio []byte, language string) (text string, seconds float64, err error) {
-	t, err := e.Recognise(ctx, audio, language)
-	if err != nil {
-		return "", 0, err
-	}
-	return t.Text, t.Seconds, nil
-}
-
-// Recognise is Hear with all that is known.
+// Recognise gives what is said in a recording in any format that is decoded here. language is an ISO 639 code, or "" for the
+// recogniser's own. A recording in which nobody speaks has no text.
 func (e *Engine) Recognise(ctx context.Context, audio []byte, language string) (*Transcript, error) {
 	return e.recogniseBy(ctx, audio, "", language)
 }

@@ -182,12 +182,12 @@ func TestOwnTranslation(t *testing.T) {
 	if _, err := call(t, e, "audio.translations", kind, body); idOf(err) != "engine.needs_upstream" {
 		t.Errorf("without a translator: %v", err)
 	}
-	e.o.Translate = func(_ context.Context, _, text, from, to string) (string, error) {
-		return from + " to " + to, nil
+	e.o.Translate = func(_ context.Context, _, text, from, to string) (string, string, error) {
+		return from + " to " + to, "dictionary", nil
 	}
 	kind, body = form(t, wav, "language", "zh", "response_format", "verbose_json")
 	w, err := call(t, e, "audio.translations", kind, body)
-	if err != nil || !strings.Contains(w.body.String(), `"text":"zh to en"`) || !strings.Contains(w.body.String(), `"language":"english"`) {
+	if err != nil || !strings.Contains(w.body.String(), `"text":"zh to en"`) || !strings.Contains(w.body.String(), `"language":"english"`) || !strings.Contains(w.body.String(), `"quality":"dictionary"`) {
 		t.Errorf("%v %s", err, w.body.String())
 	}
 	kind, body = form(t, wav)

@@ -36,7 +36,8 @@ type Options struct {
 	// Recognisers is how many recordings are recognised at the same time; default: half the processors, at least one.
 	Recognisers int
 	// Translate translates text between languages named by ISO 639-1 codes. nil: not installed.
-	Translate func(ctx context.Context, owner, text, from, to string) (string, error)
+	// quality is "dictionary" for a gloss.
+	Translate func(ctx context.Context, owner, text, from, to string) (translation, quality string, err error)
 	// Identify names the language of a text by its ISO 639-1 code, "" where it does not know. nil: by script alone.
 	Identify func(text string) string
 }

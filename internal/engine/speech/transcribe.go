@@ -132,8 +132,12 @@ func (e *Engine) toEnglish(ctx context.Context, owner string, heard *Transcript)
 		case "":
 			return engine.NeedsUpstream("translation of speech in a language that is not recognised")
 		}
-		if s.Text, err = e.o.Translate(ctx, owner, s.Text, from, "en"); err != nil {
+		var quality string
+		if s.Text, quality, err = e.o.Translate(ctx, owner, s.Text, from, "en"); err != nil {
 			return err
+		}
+		if quality != "" {
+			heard.Quality = quality
 		}
 		s.Words = nil // they are of another language
 	}

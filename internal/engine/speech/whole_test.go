@@ -98,7 +98,7 @@ func TestNobodySpeaks(t *testing.T) {
 			}
 		})
 	}
-	text, s, err := e.Hear(t.Context(), encodeWAV(make([]int16, rate), rate), "")
+	text, s, err := hear(e, t.Context(), encodeWAV(make([]int16, rate), rate), "")
 	if text != "" || s != 1 || err != nil {
 		t.Errorf("%q %f %v", text, s, err)
 	}
@@ -182,21 +182,21 @@ func TestOtherContainers(t *testing.T) {
 		"webm": convert("-c:a", "libopus", "-f", "webm", "pipe:1"),
 		"aiff": filed(t.TempDir() + "/a.aiff"),
 	} {
-		if text, s, err := e.Hear(t.Context(), b, ""); err != nil || !strings.Contains(text, "weather") || s < 2 || s > 2.5 {
+		if text, s, err := hear(e, t.Context(), b, ""); err != nil || !strings.Contains(text, "weather") || s < 2 || s > 2.5 {
 			t.Errorf("%s: %q, %f s, %v", name, text, s, err)
 		}
 	}
 	broken := append([]byte{}, m4a[:len(m4a)/2]...)
-	if _, _, err := e.Hear(t.Context(), broken, ""); idOf(err) != "speech.broken" {
+	if _, _, err := hear(e, t.Context(), broken, ""); idOf(err) != "speech.broken" {
 		t.Errorf("half an m4a: %v", err)
 	}
-	if _, _, err := e.Hear(t.Context(), append([]byte("fLaC"), make([]byte, 4000)...), ""); idOf(err) != "speech.broken" && idOf(err) != "speech.no_sound" {
+	if _, _, err := hear(e, t.Context(), append([]byte("fLaC"), make([]byte, 4000)...), ""); idOf(err) != "speech.broken" && idOf(err) != "speech.no_sound" {
 		t.Errorf("zeros as FLAC: %v", err)
 	}
 	// A header that says little must not lead to more than was measured.
 	flacFile := convert("-c:a", "flac", "-f", "flac", "pipe:1")
 	copy(flacFile[21:], []byte{0xf0, 0, 0, 0x10, 0}) // total samples: 4096
-	if _, _, err := e.Hear(t.Context(), flacFile, ""); idOf(err) != "speech.longer_than_said" {
+	if _, _, err := hear(e, t.Context(), flacFile, ""); idOf(err) != "speech.longer_than_said" {
 		t.Errorf("FLAC that says it is short: %v", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestManyAtOnce(t *testing.T) {
 	for _, s := range []string{sentences[0], sentences[2], sentences[11]} {
 		wav := spoken(t, e, s)
 		all.Go(func() {
-			text, _, err := e.Hear(context.Background(), wav, "")
+			text, _, err := hear(e, context.Background(), wav, "")
 			var w wordErrors
 			w.add(s, text)
 			if err != nil || w.rate() > 0.4 {
@@ -320,7 +320,7 @@ func BenchmarkHear(b *testing.B) {
 	wav := spoken(b, e, sentence)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := e.Hear(b.Context(), wav, ""); err != nil {
+		if _, _, err := hear(e, b.Context(), wav, ""); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -349,4 +349,13 @@ func BenchmarkSilero(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// hear gives what is said, and the seconds of the recording.
+func hear(e *Engine, ctx context.Context, audio []byte, language string) (string, float64, error) {
+	t, err := e.Recognise(ctx, audio, language)
+	if err != nil {
+		return "", 0, err
+	}
+	return t.Text, t.Seconds, nil
 }

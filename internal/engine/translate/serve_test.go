@@ -192,11 +192,11 @@ func TestSpeech(t *testing.T) {
 		t.Errorf("without engines: %v", err)
 	}
 	e := newEngine(t, func(o *Options) {
-		o.Hear = func(_ context.Context, audio []byte, language string) (string, float64, error) {
+		o.Hear = func(_ context.Context, audio []byte, language string) (Heard, error) {
 			if len(audio) != len(wav) || language != "en" {
-				return "", 0, errors.New("wrong sound")
+				return Heard{}, errors.New("wrong sound")
 			}
-			return "Good morning", 1, nil
+			return Heard{Text: "Good morning", Seconds: 1, Engine: "test", Quality: "demo"}, nil
 		}
 		o.Speak = func(_ context.Context, text, language string) ([]byte, error) {
 			return []byte(language + ":" + text), nil
@@ -210,7 +210,8 @@ func TestSpeech(t *testing.T) {
 	if err := json.Unmarshal(w.body.Bytes(), &a); err != nil {
 		t.Fatal(err)
 	}
-	if a["text"] != "早上好" || a["transcript"] != "Good morning" || a["audio"] != base64.StdEncoding.EncodeToString([]byte("zh:早上好")) || w.used != 1000 {
+	if a["text"] != "早上好" || a["transcript"] != "Good morning" || a["audio"] != base64.StdEncoding.EncodeToString([]byte("zh:早上好")) || w.used != 1000 ||
+		a["recognition"].(map[string]any)["quality"] != "demo" {
 		t.Errorf("%v used %d", a, w.used)
 	}
 	kind, body = upload(t, "a.wav", wav[:50], "target", "zh", "answer", "audio")
@@ -275,7 +276,7 @@ func TestNoPair(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	e := newEngine(t, func(o *Options) {
-		o.Hear = func(context.Context, []byte, string) (string, float64, error) { return "", 2, nil }
+		o.Hear = func(context.Context, []byte, string) (Heard, error) { return Heard{Seconds: 2}, nil }
 		o.Speak = func(context.Context, string, string) ([]byte, error) { return nil, errors.New("nothing to speak") }
 	})
 	kind, body := upload(t, "a.wav", make([]byte, 4000), "source", "en", "target", "zh", "answer", "audio")

@@ -107,11 +107,11 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	if language == auto {
 		language = ""
 	}
-	text, seconds, err := e.o.Hear(ctx, s.audio, language)
+	heard, err := e.o.Hear(ctx, s.audio, language)
 	if err != nil {
 		return err
 	}
-	if err := s.j.addTexts([]string{text}); err != nil {
+	if err := s.j.addTexts([]string{heard.Text}); err != nil {
 		return err
 	}
 	all, err := e.run(ctx, s.j, nil)
@@ -132,7 +132,7 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	if err != nil {
 		return err
 	}
-	w.Used(min(bound, engine.Quantity(math.Ceil(seconds*1000))))
+	w.Used(min(bound, engine.Quantity(math.Ceil(heard.Seconds*1000))))
 	if s.answer == "audio" {
 		madeBy(w, &t)
 		w.Start(200, "audio/wav")
@@ -148,6 +148,7 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 		Quality    string  `json:"quality"`
 		Via        string  `json:"via,omitempty"`
 		Seconds    float64 `json:"seconds"`
+		Heard      Heard   `json:"recognition"`
 		Audio      string  `json:"audio,omitempty"` // WAV in base64
-	}{t.Text, text, t.Source, s.j.target, t.Engine, t.Model, t.Quality, t.Via, math.Round(seconds*1000) / 1000, base64.StdEncoding.EncodeToString(sound)})
+	}{t.Text, heard.Text, t.Source, s.j.target, t.Engine, t.Model, t.Quality, t.Via, math.Round(heard.Seconds*1000) / 1000, heard, base64.StdEncoding.EncodeToString(sound)})
 }

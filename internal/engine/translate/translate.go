@@ -55,11 +55,21 @@ type Options struct {
 	// frequent words.
 	Identify func(text string) (language string, confidence float64)
 	// Hear turns sound into text, and tells how long it is; Speak turns text into a WAV file. nil: not installed.
-	Hear  func(ctx context.Context, audio []byte, language string) (text string, seconds float64, err error)
+	Hear  func(ctx context.Context, audio []byte, language string) (Heard, error)
 	Speak func(ctx context.Context, text, language string) (wav []byte, err error)
 	// Usage tells how many characters an owner has used in its period, and how many it may, for DeepL's clients. nil: the
 	// route says that it is not known here.
 	Usage func(ctx context.Context, owner string) (characters, limit int64, err error)
+}
+
+// Heard is what was understood of a recording, and by what.
+type Heard struct {
+	Text       string  `json:"-"`
+	Seconds    float64 `json:"-"` // of the recording
+	Engine     string  `json:"engine"`
+	Model      string  `json:"model,omitempty"`
+	Quality    string  `json:"quality,omitempty"` // "demo", or "" where it is not known
+	Confidence float64 `json:"confidence,omitempty"`
 }
 
 // Engine answers the contracts of translation. It is safe for concurrent use.
