@@ -2,7 +2,6 @@ package assist
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -257,7 +256,7 @@ func (ix *index) lexical(q query) []hit {
 			if !c.pair {
 				h.cover += share * min(1, n)
 			}
-			if c.weight >= fillerWeight*2 {
+			if c.weight >= fillerWeight*2 && !c.pair {
 				h.found++
 			}
 			h.bm25 += w * n * (bm25K + 1) / (n + bm25K*(1-bm25B+bm25B*float64(ix.lengths[at])/ix.average))
@@ -287,38 +286,62 @@ func (ix *index) lexical(q query) []hit {
 // functionChars are Chinese characters that mostly bind others together and say little.
 const functionChars = "的了是在有和与或不没无非能会要可以就都也还再又太很更最才总把被给让向从到对为着过得地之其这那哪谁么个些种次下上里后前中时则而且因如若但虽只仅已将用做说想看来去出起成样多少大小"
 
-// cover finishes the covers of hits, which have the weights of words so far, of all of them in all. Of scripts without spaces
-// single characters count: half of the pairs of a question are no words, and tell nothing by being absent.
+// wordRunes is how many characters of a script without spaces a word has, about: what is longer, as a name, is one word all the same.
+const wordRunes = 2
+
+// cover finishes the covers of hits, which have the weights of words so far, of all of them in all. Of a script without spaces the
+// longest pieces count that the passage has, each as a word; a single character counts half, for it may be of another word.
 func (ix *index) cover(q query, all float64, hits []hit) {
-	chars := map[rune]float64{}
-	for _, c := range q.concepts {
-		if !c.pair {
-			continue
-		}
-		for _, r := range c.said[0].terms[0] {
-			w := c.weight
-			if strings.ContainsRune(functionChars, r) {
-				w *= fillerWeight
-			}
-			chars[r] = max(chars[r], min(coverMost, ix.rarity(int(ix.chars[r]), ""))*w)
-		}
-	}
-	order := slices.Sorted(maps.Keys(chars))
-	for _, r := range order {
-		all += chars[r]
-	}
 	for i := range hits {
-		_, p, text := ix.passage(hits[i])
-		if len(chars) > 0 {
-			has := characters(p.Heading + text)
-			for _, r := range order {
-				if has[r] {
-					hits[i].cover += chars[r]
+		h := &hits[i]
+		asked := all
+		if len(q.runs) > 0 {
+			_, p, text := ix.passage(*h)
+			text = p.Heading + "\n" + text
+			for _, r := range q.runs {
+				got, missed, words := ix.pieces(r.text, text)
+				h.cover += r.weight * got
+				asked += r.weight * (got + missed)
+				if r.weight >= fillerWeight*2 {
+					h.found += words
 				}
 			}
 		}
-		hits[i].cover /= max(all, 1e-9)
+		h.cover /= max(asked, 1e-9)
 	}
+}
+
+// pieces weighs what a text has of a run, and what it lacks, and counts the pieces of more than one character that it has.
+func (ix *index) pieces(run []rune, text string) (got, missed float64, words int) {
+	weigh := func(part []rune) (w float64) {
+		for _, r := range part {
+			x := min(coverMost, ix.rarity(int(ix.chars[r]), ""))
+			if strings.ContainsRune(functionChars, r) {
+				x *= fillerWeight
+			}
+			w += x
+		}
+		return w
+	}
+	for at := 0; at < len(run); {
+		n := 0
+		for n < len(run)-at && strings.Contains(text, string(run[at:at+n+1])) {
+			n++
+		}
+		switch part := run[at : at+max(n, 1)]; n {
+		case 0:
+			missed += weigh(part)
+		case 1:
+			got, missed = got+weigh(part)/2, missed+weigh(part)/2
+		default:
+			got += min(weigh(part), wordRunes*coverMost)
+			if weigh(part) > coverMost/2 {
+				words++
+			}
+		}
+		at += max(n, 1)
+	}
+	return got, missed, words
 }
 
 // titled is how much of a passage's own heading the question has.

@@ -22,6 +22,8 @@ type Classify func(text string) []Score
 const (
 	trainFrom   = 5
 	vectorsUpTo = 40
+	// trainLeast is how many examples in all a classifier needs: with fewer, as queues have them, words rank better.
+	trainLeast = 60
 )
 
 // understanding tells the intent of a text, or the queue it belongs to. It is immutable and safe for concurrent use.
@@ -77,7 +79,7 @@ func learn(ctx context.Context, labels []string, examples [][]string, by teacher
 	for i := range u.examples {
 		u.examples[i].norm = math.Sqrt(u.examples[i].norm)
 	}
-	if by.train != nil && len(labels) > 1 && len(texts) >= trainFrom*len(labels) {
+	if by.train != nil && len(labels) > 1 && len(texts) >= max(trainLeast, trainFrom*len(labels)) {
 		if c, err := by.train(ctx, texts, names); err == nil {
 			u.classify = c
 		}

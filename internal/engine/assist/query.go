@@ -10,8 +10,15 @@ import (
 // query is what is looked for: concepts, and perhaps a vector.
 type query struct {
 	concepts []concept
+	runs     []run // of wide characters that are no phrase of the lexicon
 	vector   []float32
 	lang     string // only passages of this language; "" for all
+}
+
+// run is a piece of a script without spaces: some words, of which nobody says where they end.
+type run struct {
+	text   []rune
+	weight float64
 }
 
 // concept is one thing that a question names, in all the ways that it can be said. It is found where any of them is, and counts as
@@ -134,7 +141,8 @@ func asQuery(text string) query {
 			continue
 		}
 		flush()
-		q.concepts = append(q.concepts, l.wideConcepts(t.text)...)
+		concepts, runs := l.wideConcepts(t.text)
+		q.concepts, q.runs = append(q.concepts, concepts...), append(q.runs, runs...)
 	}
 	flush()
 	q.concepts = merged(q.concepts)
@@ -189,12 +197,15 @@ next:
 }
 
 // wideConcepts finds the longest phrases of the lexicon in a run of wide characters, and makes concepts of the pairs of the rest.
-func (l *lexicon) wideConcepts(run string) (out []concept) {
-	rest := []rune(run)
+func (l *lexicon) wideConcepts(text string) (out []concept, runs []run) {
+	rest := []rune(text)
 	var open []rune
 	flush := func() {
 		for _, t := range terms(string(open)) {
 			out = append(out, concept{said: []way{{[]string{t}, 1}}, weight: 1, pair: true})
+		}
+		if len(open) > 0 {
+			runs = append(runs, run{slices.Clone(open), 1})
 		}
 		open = open[:0]
 	}
@@ -221,7 +232,7 @@ next:
 		rest = rest[1:]
 	}
 	flush()
-	return out
+	return out, runs
 }
 
 // merged leaves every concept out that is there before.
@@ -244,14 +255,23 @@ func (q *query) add(topic query, weight float64) {
 		c.weight *= weight
 		q.concepts = append(q.concepts, c)
 	}
+	for _, r := range topic.runs {
+		r.weight *= weight
+		q.runs = append(q.runs, r)
+	}
 	q.concepts = merged(q.concepts)
 }
 
 // asked is how many words the question has that say something.
 func (q *query) asked() (n int) {
 	for _, c := range q.concepts {
-		if c.weight >= fillerWeight*2 {
+		if c.weight >= fillerWeight*2 && !c.pair {
 			n++
+		}
+	}
+	for _, r := range q.runs {
+		if r.weight >= fillerWeight*2 {
+			n += (len(r.text) + 1) / 2
 		}
 	}
 	return n
