@@ -59,6 +59,7 @@ func (k Kind) Status() int {
 type Field struct {
 	Path   string `json:"path"`
 	Detail string `json:"detail"`
+	inner  *Error // whose detail it is, if it is an error's
 }
 
 // Error is a failure fit to be shown to the caller. Treat it as immutable once returned.
@@ -99,7 +100,14 @@ func (e *Error) After(d time.Duration) *Error {
 // WithField returns a copy of e with one more failing field.
 func (e *Error) WithField(path, format string, args ...any) *Error {
 	c := *e
-	c.Fields = append(append([]Field(nil), e.Fields...), Field{path, fmt.Sprintf(format, args...)})
+	c.Fields = append(append([]Field(nil), e.Fields...), Field{Path: path, Detail: fmt.Sprintf(format, args...)})
+	return &c
+}
+
+// Within returns a copy of e with one more failing field, which is wrong as inner says.
+func (e *Error) Within(path string, inner *Error) *Error {
+	c := *e
+	c.Fields = append(append([]Field(nil), e.Fields...), Field{path, inner.Detail, inner})
 	return &c
 }
 
@@ -124,11 +132,11 @@ func (e *Error) Unwrap() error { return e.cause }
 // Text returns the detail in lang: "zh" for Simplified Chinese where a translation exists, else English.
 func (e *Error) Text(lang string) string {
 	if lang == "zh" {
-		if f, ok := chinese()[e.ID]; ok {
+		if m, ok := chinese()[e.ID]; ok {
 			if len(e.args) == 0 {
-				return f
+				return m.text
 			}
-			return fmt.Sprintf(f, e.args...)
+			return fmt.Sprintf(m.text, m.arguments(e.ID, e.args)...)
 		}
 	}
 	return e.Detail
@@ -156,8 +164,8 @@ func Is(err error, kind Kind) bool {
 var zhFS embed.FS
 
 // chinese is the catalogue of Chinese messages by id, one file per room.
-var chinese = sync.OnceValue(func() map[string]string {
-	all := map[string]string{}
+var chinese = sync.OnceValue(func() map[string]message {
+	all := map[string]message{}
 	files, err := fs.Glob(zhFS, "zh/*.json")
 	if err != nil {
 		panic(err)
@@ -175,7 +183,7 @@ var chinese = sync.OnceValue(func() map[string]string {
 			if _, dup := all[id]; dup {
 				panic("problem: message id twice: " + id)
 			}
-			all[id] = text
+			all[id] = newMessage(text)
 		}
 	}
 	return all

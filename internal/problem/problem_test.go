@@ -47,7 +47,7 @@ func TestEveryMessageHasChinese(t *testing.T) {
 				t.Errorf("%s: no Chinese text for message id %q: add it to internal/problem/zh/", path, m[1])
 				continue
 			}
-			if en, cn := verbs(m[2]), verbs(text); en != cn {
+			if en, cn := verbs(m[2]), verbs(text.text); en != cn {
 				t.Errorf("%s: %q has %d verbs in English, %d in Chinese", path, m[1], en, cn)
 			}
 		}
