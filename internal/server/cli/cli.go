@@ -188,7 +188,7 @@ func report(env *Env, err error) int {
 		lang = "zh"
 	}
 	fmt.Fprintf(env.Stderr, "tollgate: %s\n", plain(e.Text(lang)))
-	for _, f := range e.Fields {
+	for _, f := range e.FieldsIn(lang) {
 		fmt.Fprintf(env.Stderr, "  %s: %s\n", plain(f.Path), plain(f.Detail))
 	}
 	if cause := errors.Unwrap(e); cause != nil {
