@@ -177,7 +177,7 @@ func within(err error, format string, args ...any) error {
 	e = e.Because(err)
 	e.Fields = nil
 	if len(inner) == 0 {
-		return e.WithField(at, "%s", e.Detail)
+		return e.Within(at, e)
 	}
 	for _, f := range inner {
 		e = e.WithField(at+"."+f.Path, "%s", f.Detail)

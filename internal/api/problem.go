@@ -69,7 +69,7 @@ func (s *server) problem(c *call, err error) *Problem {
 func (c *call) render(e *problem.Error, status int) *Problem {
 	p := &Problem{Type: "about:blank", Title: title(status, c.lang), Status: status, Detail: e.Text(c.lang), Instance: c.path,
 		RequestID: c.id, Code: e.ID, retryAfter: int64(math.Ceil(e.RetryAfter.Seconds()))}
-	for _, f := range e.Fields {
+	for _, f := range e.FieldsIn(c.lang) {
 		p.Errors = append(p.Errors, Field{f.Path, translated(f.Detail, c.lang)})
 	}
 	return p
@@ -199,7 +199,7 @@ var rules = sync.OnceValue(func() []rule {
 	return out
 })
 
-// translated returns a field's detail in lang, as far as it is one of rules.
+// translated returns a field's detail in lang, as far as it is one of rules; the platform's own are in Chinese already.
 func translated(detail, lang string) string {
 	if lang != "zh" {
 		return detail

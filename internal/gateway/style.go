@@ -33,7 +33,7 @@ func (c *Call) appendError(dst []byte, e *problem.Error) []byte {
 		return append(scan.AppendString(dst, e.Text(c.Language)), '}')
 	}
 	body, err := json.Marshal(problemView{Type: "about:blank", Title: titles[e.Kind.Status()], Status: e.Kind.Status(), Detail: e.Text(c.Language), Code: e.ID,
-		RequestID: c.ids, Errors: e.Fields})
+		RequestID: c.ids, Errors: e.FieldsIn(c.Language)})
 	if err != nil {
 		return openai.AppendError(dst, e, c.Language, c.ids)
 	}

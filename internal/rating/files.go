@@ -99,7 +99,7 @@ func (c *Compiled) report(events []fileEvent) (Report, error) {
 		ch, err := e.rate(c, state)
 		if err != nil {
 			p := problem.As(err)
-			return r, p.WithField(fmt.Sprintf("events[%d]", i), "%s", p.Detail)
+			return r, p.Within(fmt.Sprintf("events[%d]", i), p)
 		}
 		state.Apply(&ch)
 		sum.add(ch.Nano)
