@@ -26,6 +26,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/plan"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // Options are what the pages are made of.
@@ -199,6 +200,10 @@ func (s *site) parse(lang string) *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
 		"t":     func(id string, args ...any) string { return text(lang, id, args...) },
 		"named": func(prefix, name string) named { return nameOf(lang, prefix, name) },
+		"phrase": func(s string) named {
+			t := problem.Phrase(lang, s)
+			return named{t, lang != "en" && t == s}
+		},
 		"rich":  func(id string, args ...any) template.HTML { return rich(text(lang, id, args...)) },
 		"asset": func(name string) string { return s.assets[name].path },
 		"count": func(n any) string { return groupDigits(fmt.Sprint(n)) },

@@ -13,6 +13,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/audit"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/ledger"
+	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/settle"
 	"github.com/tollgate-io/tollgate/internal/spool"
 )
@@ -128,10 +129,14 @@ func (c *checkup) engines() {
 		return
 	}
 	const most = 8
+	lang := "en"
+	if c.zh {
+		lang = "zh"
+	}
 	text := make([]string, len(needs))
 	for j, need := range needs {
 		names := missing[need]
-		text[j] = need + ": " + strings.Join(names[:min(most, len(names))], ", ")
+		text[j] = c.render(say("%s: %s", "%s：%s", problem.Phrase(lang, need), strings.Join(names[:min(most, len(names))], ", ")))
 		if len(names) > most {
 			text[j] += ", …"
 		}
