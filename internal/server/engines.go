@@ -68,7 +68,7 @@ func (a *App) openEngines() (err error) {
 	}
 	a.defers(e.translate.Close)
 	help := assist.Options{DB: a.DB, Sealer: a.Sealer, HTTP: a.Egress.HTTP(), Log: a.Log, Identify: e.ids.Identify,
-		Translate: e.translateText, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen}
+		Translate: e.translateText, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen, Voices: e.speech.Able}
 	help.Embed, help.EmbedModel = e.embed()
 	e.assist, err = assist.New(help)
 	if err != nil {
@@ -139,7 +139,11 @@ func contractOf(c catalog.Capability) []byte {
 func definition(can []catalog.Capability) (string, error) {
 	var doc map[string]json.RawMessage
 	var paths map[string]map[string]json.RawMessage
-	if err := json.Unmarshal(contractOf(can[0]), &doc); err != nil {
+	whole := contractOf(can[0])
+	if whole == nil {
+		return "", nil // chat and vectors have OpenAI's, which everybody knows
+	}
+	if err := json.Unmarshal(whole, &doc); err != nil {
 		return "", err
 	}
 	if err := json.Unmarshal(doc["paths"], &paths); err != nil {

@@ -154,6 +154,12 @@ func (e *Engine) Describe() []engine.Info {
 	}, e.describeOwn()...)
 }
 
+// Able reports whether anything is installed that recognises speech, and anything that speaks. It is fast.
+func (e *Engine) Able() (hears, speaks bool) {
+	own, _ := e.owns("")
+	return e.sphinx != nil || len(own) > 0, e.espeak != "" || e.flite != ""
+}
+
 // Serve answers a call.
 func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) error {
 	for _, o := range operations() {
