@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/api"
 	"github.com/tollgate-io/tollgate/internal/catalog"
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/engine/translate"
 	"github.com/tollgate-io/tollgate/internal/org"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/secret"
@@ -67,6 +69,18 @@ func TestKeyRotation(t *testing.T) {
 				r.Header.Set("Content-Type", "application/json")
 			})
 
+		glossary := func(name, body string) string { // what the engines keep for their owners, in this organisation's name
+			t.Helper()
+			out, err := internalCall(ctx, x.engines.translate, translate.Routes(), name, []byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(out)
+		}
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(glossary("translate.glossaries.create", `{"name":"ours","source":"en","target":"zh","terms":[{"source":"hold","target":"预占"}]}`)), &made); err != nil {
+			t.Fatal(err)
+		}
 		v, done, err := OpenVault(ctx, x.Config)
 		if err != nil {
 			t.Fatal(err)
@@ -80,13 +94,13 @@ func TestKeyRotation(t *testing.T) {
 			}
 			return st
 		}
-		if st := status(); len(st.Keys) != 1 || st.Keys[0].Credentials != 1 || st.Keys[0].Recorded != 1 || st.Keys[0].Answers != 1 || st.Old != 0 || st.Lost != 0 {
+		if st := status(); len(st.Keys) != 1 || st.Keys[0].Credentials != 1 || st.Keys[0].Recorded != 1 || st.Keys[0].Answers != 1 || st.Keys[0].Engines != 1 || st.Old != 0 || st.Lost != 0 {
 			t.Fatalf("%+v", st)
 		}
 		if err := v.Rotate(); err != nil {
 			t.Fatal(err)
 		}
-		if st := status(); st.Old != 3 || st.Keys[0].State != api.KeySealing || st.Keys[1].State != api.KeyOpening {
+		if st := status(); st.Old != 4 || st.Keys[0].State != api.KeySealing || st.Keys[1].State != api.KeyOpening {
 			t.Fatalf("%+v", st)
 		}
 		if err := v.Drop(ctx); !problem.Is(err, problem.Conflict) {
@@ -95,7 +109,7 @@ func TestKeyRotation(t *testing.T) {
 		call()
 		x.manage(403, "CONSUMER", "POST", "/sealer/reseal", "")
 		x.manage(403, "PROVIDER", "GET", "/sealer", "")
-		if got := x.manage(200, "OPERATOR", "POST", "/sealer/reseal", ""); got["resealed"].(float64) < 3 || got["old"] != 0.0 || got["lost"] != 0.0 {
+		if got := x.manage(200, "OPERATOR", "POST", "/sealer/reseal", ""); got["resealed"].(float64) < 4 || got["old"] != 0.0 || got["lost"] != 0.0 {
 			t.Errorf("%v", got)
 		}
 		if err := v.Drop(ctx); err != nil {
@@ -104,6 +118,9 @@ func TestKeyRotation(t *testing.T) {
 		waitFor(t, "the server to drop the old key", func() bool { return len(x.Sealer.KeyIDs()) == 1 })
 		call()
 		x.manage(200, "CONSUMER", "GET", recorded, "")
+		if got := glossary("translate.text", `{"text":"hold","source":"en","target":"zh","glossary":"`+made.ID+`"}`); !strings.Contains(got, "预占") {
+			t.Error(got)
+		}
 		if err := x.Book.Refresh(ctx); err != nil || len(x.Book.Snapshot().Catalog.Faults) != 0 || refused.Load() != 0 {
 			t.Errorf("%v, faults %v, %d calls without the credential", err, x.Book.Snapshot().Catalog.Faults, refused.Load())
 		}

@@ -137,8 +137,12 @@ func (w *work) do(ctx context.Context) (*Translation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.known == len(w.units) {
+	switch {
+	case w.known < len(w.units):
+	case len(w.t.Matches) > 0:
 		w.t.Engine, w.t.Model, w.t.Quality, w.t.Via = "memory", "", qualityMemory, ""
+	default:
+		w.t.Engine, w.t.Model, w.t.Quality, w.t.Via = "glossary", "", qualityGlossary, ""
 	}
 	return w.finish(out)
 }
@@ -310,7 +314,9 @@ func (w *work) split() bool {
 	some := false
 	for i := range w.d.segs {
 		s := &w.d.segs[i]
+		before := len(s.tokens)
 		text := w.terms.apply(s, s.text, w.d.escape)
+		some = some || len(s.tokens) > before // a text of nothing but terms is translated, too
 		all := s.sentences(text)
 		for k, sn := range all {
 			u := &unit{seg: i, s: sn, last: k == len(all)-1}

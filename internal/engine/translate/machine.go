@@ -12,6 +12,7 @@ const (
 	qualityRules      = "rules"      // grammar and lexicon
 	qualityConversion = "conversion" // between spellings of one language
 	qualityMemory     = "memory"     // a person's translation, kept
+	qualityGlossary   = "glossary"   // nothing but terms of the owner's glossary
 	qualityNone       = "unchanged"  // source and target are one language, or there is nothing to translate
 )
 

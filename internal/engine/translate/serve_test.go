@@ -92,6 +92,12 @@ func TestGlossaryInline(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
+	for text, want := range map[string]string{"gateway": "网关", "Gateway!": "网关", "https://x.example gateway": "网关"} { // nothing else to translate
+		m := first(t, post(t, e, "/v1/translate", map[string]any{"text": text, "source": "en", "target": "zh", "glossary": map[string]string{"gateway": "网关"}}))
+		if got := m["text"].(string); !strings.Contains(got, want) || m["quality"] != qualityGlossary || m["engine"] != "glossary" {
+			t.Errorf("%s: %v", text, m)
+		}
+	}
 	got := first(t, post(t, e, "/v1/translate", map[string]any{"text": "<p>我们的<b>网关</b>很好</p>", "format": "html", "source": "zh", "target": "en", "glossary": map[string]string{"网关": "Gate & Way"}}))["text"].(string)
 	if !strings.Contains(got, "<b>Gate &amp; Way</b>") {
 		t.Error(got)
