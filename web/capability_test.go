@@ -97,7 +97,7 @@ func capable(t *testing.T) *world {
 		speechCard, "builtin://speech")
 	w.sell(own, catalog.ProductInput{Name: "vectors", Capabilities: []catalog.Capability{catalog.Embeddings}}, plainCard, "builtin://vectors")
 	w.reports = []engine.Report{
-		{Family: "translate", Engine: "cc-cedict", Model: "en-zh", Version: "2026", Task: "translation en → zh", Data: "Tatoeba", Samples: 1000, Date: "2026-11-23",
+		{Family: "translate", Engine: "cc-cedict", Model: "en-zh", Version: "2026", Task: "translation en → zh", Data: "Tatoeba, English and Chinese (CC BY 2.0 FR)", Samples: 1000, Date: "2026-11-23",
 			Figures: []engine.Figure{{Name: "BLEU", Value: 4.8, Floor: 4}, {Name: "median latency", Value: 0.41234, Unit: "ms"}}, Note: "Words looked up <one> by one."},
 		{Family: "speech", Engine: "pocketsphinx", Version: "5", Task: "speech recognition", Data: "spoken sentences", Samples: 160, Date: "2026-11-23",
 			Figures: []engine.Figure{{Name: "word accuracy", Value: 0.5, Floor: 0.55}}},
@@ -127,9 +127,9 @@ func TestQuality(t *testing.T) {
 	w.lacks(w.page("/products/acme/chat"), "h-quality")
 	w.lacks(w.page("/products/acme/sandbox"), "h-quality")
 	zh := w.page("/products/engines/translate?lang=zh")
-	w.holds(zh, "质量与引擎", ">翻译 en → zh ", "词典释义，非翻译", "1,000 个样本", "下限 4", "未安装", `<span lang="en">Words looked up &lt;one&gt; by one.</span>`)
+	w.holds(zh, "质量与引擎", ">翻译 en → zh ", "词典释义，非翻译", "1,000 个样本", "Tatoeba，英文与中文（CC BY 2.0 FR）<br>", "下限 4", "未安装", `<span lang="en">Words looked up &lt;one&gt; by one.</span>`)
 	w.lacks(zh, "#ZgotmplZ", "%!")
-	w.holds(w.page("/llms.txt"), "- Measured: translation en → zh: BLEU 4.8, median latency 0.4123 ms (cc-cedict 2026, en-zh, a dictionary gloss; Tatoeba, 1000 samples, 2026-11-23)",
+	w.holds(w.page("/llms.txt"), "- Measured: translation en → zh: BLEU 4.8, median latency 0.4123 ms (cc-cedict 2026, en-zh, a dictionary gloss; Tatoeba, English and Chinese (CC BY 2.0 FR), 1000 samples, 2026-11-23)",
 		"- Not installed: apertium pairs\n")
 }
 

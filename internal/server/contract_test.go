@@ -460,6 +460,24 @@ func TestStreamedTranslation(t *testing.T) {
 	}
 }
 
+// TestErrorsInChinese: what is wrong with a field is told in Chinese, and the field is named as the caller names it.
+func TestErrorsInChinese(t *testing.T) {
+	x := startDemo(t, nil)
+	chinese := func(r *http.Request) { r.Header.Set("Accept-Language", "zh") }
+	for _, c := range []struct{ path, body, want string }{
+		{"/v1/text/keywords", `{}`, `"errors":[{"path":"text","detail":"缺失；请发送 text，或文本列表 texts"}]`},
+		{"/v1/text/summarise", `{"text":"One. Two.","sentences":999}`, `"detail":"\"sentences\"：必须在 1 到 200 之间"`},
+		{"/v1/text/generate", `{"prompt":"x"}`, `"detail":"写作：需要更大的模型`},
+		{"/v1/translate", `{"text":"Guten Tag","source":"de","target":"ko"}`, `"detail":"从德语到韩语的翻译：`},
+		{"/v1/audio/speech", `{"model":"speech","voice":"alloy","input":"x","speed":9}`, `"message":"\"speed\"：必须在 0.25 到 4 之间"`},
+		{"/v1/images/generations", `{"prompt":"x"}`, `都不提供图像生成（image）`},
+	} {
+		if a := x.post(c.path, x.key, c.body, chinese, asJSON); a.status < 400 || !strings.Contains(string(a.body), c.want) {
+			t.Errorf("%s %s: %d %s", c.path, c.body, a.status, a.body)
+		}
+	}
+}
+
 // TestEnginePanic has an engine fail in a way that nobody foresaw: the call costs nothing, and the next one works.
 func TestEnginePanic(t *testing.T) {
 	x := startDemo(t, nil)

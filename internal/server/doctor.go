@@ -129,9 +129,9 @@ func (c *checkup) engines() {
 		return
 	}
 	const most = 8
-	lang := "en"
+	lang, between := "en", "; "
 	if c.zh {
-		lang = "zh"
+		lang, between = "zh", "；"
 	}
 	text := make([]string, len(needs))
 	for j, need := range needs {
@@ -141,7 +141,7 @@ func (c *checkup) engines() {
 			text[j] += ", …"
 		}
 	}
-	c.ok("engines", say("%d of %d engine models are ready; the others need %s", "%d / %d 个引擎模型可用；其余需要：%s", len(all)-n, len(all), strings.Join(text, "; ")))
+	c.ok("engines", say("%d of %d engine models are ready; the others need %s", "%d / %d 个引擎模型可用；其余需要：%s", len(all)-n, len(all), strings.Join(text, between)))
 }
 
 func (c *checkup) database() bool {
