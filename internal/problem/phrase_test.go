@@ -21,6 +21,7 @@ func TestPhrases(t *testing.T) {
 		{"", "2 mistaken: en taken for de (1), da taken for nb (1)", "误判 2 个：en 误判为 de（1）、da 误判为 nb（1）"},
 		{"", "Demo grade. A pause is found after 500 ms of silence.", "演示级。静音 500 毫秒后判定为停顿。"},
 		{"", "Demo grade. Something else.", "Demo grade. Something else."},
+		{"rating", "must be a list, not nothing", "必须是列表，而不是空值"},
 		{"quota", "key", "此密钥"},
 		{"engine", "key", "key"}, // a single word belongs to its room
 		{"", "", ""},
