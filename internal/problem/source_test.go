@@ -198,7 +198,7 @@ func (s *source) samples(dir string, fn *ast.FuncDecl, e ast.Expr, rest []ast.Ex
 	case *ast.Ident:
 		return s.variable(dir, fn, e, rest, depth)
 	case *ast.CallExpr:
-		return s.result(dir, e, sub)
+		return s.result(dir, e, 0, depth, sub)
 	}
 	return []string{unknown}
 }
@@ -259,13 +259,22 @@ func (s *source) variable(dir string, fn *ast.FuncDecl, id *ast.Ident, rest []as
 		}
 	}
 	ast.Inspect(fn, func(n ast.Node) bool {
-		if a, ok := n.(*ast.AssignStmt); ok {
-			for i, l := range a.Lhs {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for i, l := range n.Lhs {
 				if x, ok := l.(*ast.Ident); !ok || x.Name != id.Name {
 					continue
 				}
-				if len(a.Rhs) == len(a.Lhs) {
-					out = append(out, s.samples(dir, fn, a.Rhs[i], rest, depth+1)...)
+				if len(n.Rhs) == len(n.Lhs) {
+					out = append(out, s.samples(dir, fn, n.Rhs[i], rest, depth+1)...)
+				} else if call, ok := n.Rhs[0].(*ast.CallExpr); ok {
+					out = append(out, s.result(dir, call, i, depth, func(e ast.Expr) []string { return s.samples(dir, fn, e, nil, depth+1) })...)
+				}
+			}
+		case *ast.ValueSpec:
+			for i, x := range n.Names {
+				if x.Name == id.Name && i < len(n.Values) {
+					out = append(out, s.samples(dir, fn, n.Values[i], rest, depth+1)...)
 				}
 			}
 		}
@@ -277,11 +286,11 @@ func (s *source) variable(dir string, fn *ast.FuncDecl, id *ast.Ident, rest []as
 	return out
 }
 
-// result is what a call can give.
-func (s *source) result(dir string, call *ast.CallExpr, sub func(ast.Expr) []string) (out []string) {
+// result is what a call can give as its result i, which is a text or an error.
+func (s *source) result(dir string, call *ast.CallExpr, i, depth int, sub func(ast.Expr) []string) (out []string) {
 	pkg, name := callee(call)
 	switch pkg + "." + name {
-	case "fmt.Sprintf":
+	case "fmt.Sprintf", "fmt.Errorf":
 		for _, format := range sub(call.Args[0]) {
 			out = append(out, s.formatted(format, call.Args[1:], sub)...)
 		}
@@ -293,16 +302,16 @@ func (s *source) result(dir string, call *ast.CallExpr, sub func(ast.Expr) []str
 	case "strconv.Itoa", "strconv.FormatInt", "strconv.FormatFloat":
 		return []string{"7"}
 	}
+	if f, ok := call.Fun.(*ast.SelectorExpr); ok && name == "Error" {
+		return sub(f.X)
+	}
 	for _, f := range s.funcs[dir][name] {
-		if pkg != "" && f.Recv == nil || f.Type.Results == nil || len(f.Type.Results.List) != 1 || f.Body == nil {
-			continue
-		}
-		if _, result := named(f.Type.Results.List[0].Type); result != "string" {
+		if pkg != "" && f.Recv == nil || f.Type.Results == nil || f.Body == nil {
 			continue
 		}
 		ast.Inspect(f.Body, func(n ast.Node) bool {
-			if r, ok := n.(*ast.ReturnStmt); ok && len(r.Results) == 1 {
-				out = append(out, s.samples(dir, f, r.Results[0], nil, 5)...)
+			if r, ok := n.(*ast.ReturnStmt); ok && i < len(r.Results) {
+				out = append(out, s.samples(dir, f, r.Results[i], nil, depth+2)...)
 			}
 			return true
 		})
