@@ -30,30 +30,17 @@ const again = 10
 // engines calls each capability through the gateway, with key, hold and charge, and tells the time of a call and the
 // memory of the server and of the processes that it keeps.
 func engines(binary, installed string) error {
-	binary, clean, err := build(binary)
+	installed, err := filepath.Abs(installed)
 	if err != nil {
-		return err
-	}
-	defer clean()
-	up, err := child("-mode", "upstream")
-	if err != nil {
-		return err
-	}
-	defer up.stop()
-	dir, err := os.MkdirTemp("", "tollgate-bench-data")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if installed, err = filepath.Abs(installed); err != nil {
 		return err
 	}
 	os.Setenv("TOLLGATE_ENGINES", installed)
-	gate, env, err := tollgate(binary, dir, up.addr)
+	b, err := start(binary)
 	if err != nil {
 		return err
 	}
-	defer gate.stop()
+	defer b.stop()
+	gate, env := b.gate, b.env
 	fmt.Printf("each capability through the gateway; the first call loads its engine; MB resident after the calls\n%-34s %10s %10s %8s %10s\n", "", "first", "median", "server", "processes")
 	fmt.Printf("%-34s %10s %10s %8.0f %10.0f\n", "started", "", "", mb(gate.rss()), mb(family(gate.cmd.Process.Pid)))
 	begin := operation{path: "/v1/assist/bots/" + env["TOLLGATE_BOT"] + "/sessions", body: "{}"}

@@ -174,6 +174,49 @@ func tollgate(binary, dir, upstream string) (*process, map[string]string, error)
 	return p, env, err
 }
 
+// bench is the product with an upstream of its own and data that go when it stops.
+type bench struct {
+	up, gate *process
+	env      map[string]string // of the demo
+	undo     []func()
+}
+
+// start builds the product where no binary is given, and starts it.
+func start(binary string) (_ *bench, err error) {
+	b := &bench{}
+	defer func() {
+		if err != nil {
+			b.stop()
+		}
+	}()
+	binary, clean, err := build(binary)
+	if err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, clean)
+	if b.up, err = child("-mode", "upstream"); err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, b.up.stop)
+	dir, err := os.MkdirTemp("", "tollgate-bench-data")
+	if err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, func() { os.RemoveAll(dir) })
+	if b.gate, b.env, err = tollgate(binary, dir, b.up.addr); err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, b.gate.stop)
+	return b, nil
+}
+
+// stop ends it all, the last first.
+func (b *bench) stop() {
+	for _, f := range slices.Backward(b.undo) {
+		f()
+	}
+}
+
 func build(binary string) (string, func(), error) {
 	if binary != "" {
 		return binary, func() {}, nil
@@ -206,31 +249,17 @@ func workloads() []workload {
 }
 
 func run(binary string, n, rounds int, only string) error {
-	binary, clean, err := build(binary)
+	b, err := start(binary)
 	if err != nil {
 		return err
 	}
-	defer clean()
-	up, err := child("-mode", "upstream")
-	if err != nil {
-		return err
-	}
-	defer up.stop()
-	bare, err := child("-mode", "proxy", "-target", up.addr)
+	defer b.stop()
+	gate, env := b.gate, b.env
+	bare, err := child("-mode", "proxy", "-target", b.up.addr)
 	if err != nil {
 		return err
 	}
 	defer bare.stop()
-	dir, err := os.MkdirTemp("", "tollgate-bench-data")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	gate, env, err := tollgate(binary, dir, up.addr)
-	if err != nil {
-		return err
-	}
-	defer gate.stop()
 	key := env["TOLLGATE_KEY"]
 	fmt.Printf("CPU per 10,000 requests; median of %d interleaved rounds\n%-8s %14s %14s %8s %8s %8s   %s\n", rounds, "", "reverse proxy", "tollgate", "ratio", "bar", "goal", "spread of ratio")
 	served, peak := 0, int64(0)

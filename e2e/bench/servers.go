@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,26 +96,12 @@ func memory(binary string, n int) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
 		return err
 	}
-	binary, clean, err := build(binary)
+	b, err := start(binary)
 	if err != nil {
 		return err
 	}
-	defer clean()
-	up, err := child("-mode", "upstream")
-	if err != nil {
-		return err
-	}
-	defer up.stop()
-	dir, err := os.MkdirTemp("", "tollgate-bench-data")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	gate, env, err := tollgate(binary, dir, up.addr)
-	if err != nil {
-		return err
-	}
-	defer gate.stop()
+	defer b.stop()
+	gate, env := b.gate, b.env
 	before := gate.rss()
 	body := `{"model":"bench","stream":true,"user":"idle","max_tokens":64,"messages":[{"role":"user","content":"hi"}]}`
 	request := "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + env["TOLLGATE_KEY"] + "\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
