@@ -129,7 +129,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Text returns the detail in lang: "zh" for Simplified Chinese where a translation exists, else English.
+// Text returns the detail in lang: "zh" for Simplified Chinese where a translation exists, else English. Arguments that are
+// phrases of zh/phrases and that the message does not quote are in Chinese too.
 func (e *Error) Text(lang string) string {
 	if lang == "zh" {
 		if m, ok := chinese()[e.ID]; ok {
