@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -117,11 +118,12 @@ func New(o Options) http.Handler {
 	s.huma = humago.New(s.mux, s.config())
 	s.huma.UseMiddleware(s.authenticate, s.readBody)
 	s.register()
-	document := s.finishDocument()
+	doc := s.finishDocument()
+	document := sync.OnceValue(func() []byte { return encodeDocument(doc) }) // two megabytes that few servers are ever asked for
 	s.mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		w.Header().Set("Cache-Control", "no-cache")
-		_, _ = w.Write(document)
+		_, _ = w.Write(document())
 	})
 	s.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, callOf(r.Context()), problem.New(problem.NotFound, "api.no_path", "there is no %s %s: see /api/openapi.json", r.Method, r.URL.Path))

@@ -289,7 +289,7 @@ func schemaName(t reflect.Type, hint string) string {
 }
 
 // finishDocument completes the OpenAPI document when all operations are registered.
-func (s *server) finishDocument() []byte {
+func (s *server) finishDocument() *huma.OpenAPI {
 	doc := s.huma.OpenAPI()
 	if s.PublicURL != "" {
 		doc.Servers = []*huma.Server{{URL: s.PublicURL}}
@@ -309,6 +309,10 @@ func (s *server) finishDocument() []byte {
 	for _, schema := range schemas.Map() {
 		notNull(schema)
 	}
+	return doc
+}
+
+func encodeDocument(doc *huma.OpenAPI) []byte {
 	data, err := json.Marshal(doc)
 	if err != nil {
 		panic(errors.Join(errors.New("api: the document does not encode"), err))
