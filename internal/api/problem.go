@@ -67,7 +67,7 @@ func (s *server) problem(c *call, err error) *Problem {
 }
 
 func (c *call) render(e *problem.Error, status int) *Problem {
-	p := &Problem{Type: "about:blank", Title: title(status, c.lang), Status: status, Detail: e.Text(c.lang), Instance: c.path,
+	p := &Problem{Type: "about:blank", Title: problem.Title(status, c.lang), Status: status, Detail: e.Text(c.lang), Instance: c.path,
 		RequestID: c.id, Code: e.ID, retryAfter: int64(math.Ceil(e.RetryAfter.Seconds()))}
 	for _, f := range e.FieldsIn(c.lang) {
 		p.Errors = append(p.Errors, Field{f.Path, translated(f.Detail, c.lang)})
@@ -125,19 +125,6 @@ func fieldPath(d *huma.ErrorDetail) string {
 		return strings.TrimPrefix(path+"."+m[1], ".")
 	}
 	return path
-}
-
-// titles are the status texts in Chinese.
-var titles = map[int]string{
-	400: "请求格式错误", 401: "未认证", 402: "余额不足", 403: "无权限", 404: "未找到", 409: "冲突", 410: "已停用", 412: "前提条件不成立",
-	413: "请求过大", 415: "不支持的媒体类型", 422: "请求内容无效", 429: "请求过多", 451: "因合规被阻止", 500: "内部错误", 502: "上游错误", 503: "暂不可用", 504: "超时",
-}
-
-func title(status int, lang string) string {
-	if t, ok := titles[status]; ok && lang == "zh" {
-		return t
-	}
-	return http.StatusText(status)
 }
 
 // language is "zh" where the caller prefers Chinese to English.

@@ -196,7 +196,7 @@ func (c *Call) forwardRoute(x *target) (route.Outcome, time.Duration, error) {
 		return route.Failure, 0, failure(err)
 	}
 	if n, ok := reported(c.Route.Meter, kind, answer); ok {
-		c.units = min(n, c.most) // what was held for is all that the caller agreed to
+		c.units = n // of more than was held for, the event says what was not charged
 	}
 	v, err := c.answerRoute(c.resp.Status, kind, nil, answer)
 	return v, 0, err

@@ -32,7 +32,7 @@ func (c *Call) appendError(dst []byte, e *problem.Error) []byte {
 		dst = append(dst, `{"message":`...)
 		return append(scan.AppendString(dst, e.Text(c.Language)), '}')
 	}
-	body, err := json.Marshal(problemView{Type: "about:blank", Title: titles[e.Kind.Status()], Status: e.Kind.Status(), Detail: e.Text(c.Language), Code: e.ID,
+	body, err := json.Marshal(problemView{Type: "about:blank", Title: problem.Title(e.Kind.Status(), c.Language), Status: e.Kind.Status(), Detail: e.Text(c.Language), Code: e.ID,
 		RequestID: c.ids, Errors: e.FieldsIn(c.Language)})
 	if err != nil {
 		return openai.AppendError(dst, e, c.Language, c.ids)
@@ -62,12 +62,6 @@ func (c *Call) status(e *problem.Error) int {
 	}
 	return e.Kind.Status()
 }
-
-// titles are the words of the statuses that errors have.
-var titles = map[int]string{400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 410: "Gone",
-	412: "Precondition Failed", 413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content", 428: "Precondition Required",
-	429: "Too Many Requests", 451: "Unavailable For Legal Reasons", 499: "Client Closed Request", 500: "Internal Server Error", 502: "Bad Gateway",
-	503: "Service Unavailable", 504: "Gateway Timeout"}
 
 // problemView is an error by RFC 9457.
 type problemView struct {
