@@ -172,7 +172,7 @@ func checkFile(path string, file *ast.File) (faults []string) {
 	own, ok := rooms[from]
 	switch {
 	case under(pkg, "cmd"):
-		own = line{"", map[string]bool{"problem": true, "server": true, "engine/onnx": true, "engine/sherpa": true}}
+		own = line{"", map[string]bool{"problem": true, "server": true, "engine/onnx": true, "engine/proc": true, "engine/sherpa": true}}
 		from = "cmd"
 	case from == "server":
 	case !ok:

@@ -15,12 +15,12 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx/wire"
 	"github.com/tollgate-io/tollgate/internal/engine/proc"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 // Options of a Runtime.
@@ -46,7 +46,6 @@ var ErrModel = errors.New("onnx: the model failed")
 
 const (
 	defaultTime = time.Minute
-	defaultIdle = 5 * time.Minute
 	queue       = 32
 	// memory is a child's address space: far above what the models here take, below what harms the machine.
 	memory = 8 << 30
@@ -60,14 +59,8 @@ type Runtime struct {
 
 // New makes a runtime. It starts nothing, and is fine without an engines directory: see Ready.
 func New(o Options) *Runtime {
-	if o.Threads <= 0 {
-		o.Threads = 2
-	}
 	if o.Time <= 0 {
 		o.Time = defaultTime
-	}
-	if o.Idle <= 0 {
-		o.Idle = defaultIdle
 	}
 	dir, err := filepath.Abs(string(o.Dir)) // the child runs elsewhere
 	if o.Dir == "" || err != nil {
@@ -76,11 +69,8 @@ func New(o Options) *Runtime {
 	r := &Runtime{dir: engine.Dir(dir)}
 	r.pool = proc.NewPool(proc.PoolOptions{
 		Spec: proc.Spec{
-			Path: filepath.Join(dir, "bin", "tollgate-onnx"),
-			Args: []string{
-				"-library", filepath.Join(dir, "lib", "libonnxruntime.so"),
-				"-threads", strconv.Itoa(o.Threads), "-idle", o.Idle.String(),
-			},
+			Path:   filepath.Join(dir, "bin", "tollgate-onnx"),
+			Args:   child.Args(filepath.Join(dir, "lib", "libonnxruntime.so"), o.Threads, o.Idle),
 			Memory: memory,
 		},
 		Max: o.Workers, Queue: queue, Time: o.Time, Idle: o.Idle, Output: 2 * wire.MaxFrame, Log: o.Log,
@@ -171,24 +161,13 @@ func (s *Session) call(q *wire.Request) (*wire.Answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %s: %w", filepath.Base(q.Model), err)
 	}
-	answer, err := s.exchange(frame)
+	answer, err := child.Ask(s.c.In, s.c.Out, frame, wire.MaxFrame, wire.ParseAnswer)
 	if err != nil {
-		s.lost = err
-		return nil, err
+		s.lost = fmt.Errorf("onnx: %w", err)
+		return nil, s.lost
 	}
 	if answer.Refusal != "" {
 		return nil, fmt.Errorf("%w: %s: %s", ErrModel, filepath.Base(q.Model), answer.Refusal)
 	}
 	return answer, nil
-}
-
-func (s *Session) exchange(frame []byte) (*wire.Answer, error) {
-	if _, err := s.c.In.Write(frame); err != nil {
-		return nil, fmt.Errorf("onnx: send: %w", err)
-	}
-	payload, err := wire.Read(s.c.Out)
-	if err != nil {
-		return nil, fmt.Errorf("onnx: receive: %w", err)
-	}
-	return wire.ParseAnswer(payload)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
-	"github.com/tollgate-io/tollgate/internal/engine/onnx/wire"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -282,7 +282,7 @@ func testTooLarge(t *testing.T, r *onnx.Runtime) {
 		}
 	}
 	big := onnx.Tensor{Shape: []int64{1 << 27}, F32: make([]float32, 1<<27)}
-	if _, err := r.Run(t.Context(), outer, map[string]onnx.Tensor{"a": big}, "y"); !errors.Is(err, wire.ErrTooLarge) {
+	if _, err := r.Run(t.Context(), outer, map[string]onnx.Tensor{"a": big}, "y"); !errors.Is(err, child.ErrTooLarge) {
 		t.Errorf("a large input: %v", err)
 	}
 	in := map[string]onnx.Tensor{"a": {Shape: []int64{1, 1}, F32: []float32{2}}, "b": {Shape: []int64{1, 1}, F32: []float32{3}}}

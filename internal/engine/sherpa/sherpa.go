@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/proc"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa/wire"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -49,7 +49,6 @@ const (
 	MaxSamples = wire.MaxSamples
 
 	defaultTime = 3 * time.Minute
-	defaultIdle = 5 * time.Minute
 	queue       = 64
 	// memory is a child's address space: far above what models take, below what harms the machine.
 	memory = 12 << 30
@@ -74,14 +73,8 @@ func New(o Options) *Runtime {
 	if o.Workers <= 0 {
 		o.Workers = 1
 	}
-	if o.Threads <= 0 {
-		o.Threads = 2
-	}
 	if o.Time <= 0 {
 		o.Time = defaultTime
-	}
-	if o.Idle <= 0 {
-		o.Idle = defaultIdle
 	}
 	if o.Clock == nil {
 		o.Clock = clock.System{}
@@ -96,11 +89,8 @@ func New(o Options) *Runtime {
 	r := &Runtime{dir: engine.Dir(dir), workers: o.Workers, clock: o.Clock, log: o.Log, broken: map[string]time.Time{}}
 	r.pool = proc.NewPool(proc.PoolOptions{
 		Spec: proc.Spec{
-			Path: filepath.Join(dir, "bin", "tollgate-sherpa"),
-			Args: []string{
-				"-library", filepath.Join(dir, "lib", "libsherpa-onnx-c-api.so"),
-				"-threads", strconv.Itoa(o.Threads), "-idle", o.Idle.String(),
-			},
+			Path:   filepath.Join(dir, "bin", "tollgate-sherpa"),
+			Args:   child.Args(filepath.Join(dir, "lib", "libsherpa-onnx-c-api.so"), o.Threads, o.Idle),
 			Memory: memory,
 		},
 		Max: o.Workers, Queue: queue, Time: o.Time, Idle: o.Idle, Output: 2 * wire.MaxFrame, Log: o.Log,
@@ -165,7 +155,7 @@ func (r *Runtime) Decode(ctx context.Context, c Call) (*Heard, error) {
 	case len(c.PCM) == 0:
 		return &Heard{}, nil
 	case len(c.PCM) > MaxSamples:
-		return nil, fmt.Errorf("sherpa: an utterance of %d samples: %w", len(c.PCM), wire.ErrTooLarge)
+		return nil, fmt.Errorf("sherpa: an utterance of %d samples: %w", len(c.PCM), child.ErrTooLarge)
 	}
 	load := wire.Request{Model: c.Model.wire}
 	q := wire.Request{Model: c.Model.wire, Language: c.Language, Translate: c.Translate, PCM: c.PCM}
@@ -203,14 +193,11 @@ func exchange(p *proc.Child, q *wire.Request) (*wire.Answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sherpa: %w", err)
 	}
-	if _, err := p.In.Write(frame); err != nil {
-		return nil, fmt.Errorf("sherpa: send: %w", err)
-	}
-	payload, err := wire.Read(p.Out)
+	answer, err := child.Ask(p.In, p.Out, frame, wire.MaxFrame, wire.ParseAnswer)
 	if err != nil {
-		return nil, fmt.Errorf("sherpa: receive: %w", err)
+		return nil, fmt.Errorf("sherpa: %w", err)
 	}
-	return wire.ParseAnswer(payload)
+	return answer, nil
 }
 
 func unusable(model string, cause error) *problem.Error {

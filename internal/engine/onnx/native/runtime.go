@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"time"
 	"unsafe"
 
 	"github.com/tollgate-io/tollgate/internal/engine/onnx/wire"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 // maxModels bounds how many models are loaded at a time; the one unused for longest makes room.
@@ -22,14 +22,7 @@ const maxModels = 32
 type Runtime struct {
 	a       *api
 	threads int
-	idle    time.Duration
-	models  map[string]*loaded
-}
-
-type loaded struct {
-	*model
-	file os.FileInfo
-	used time.Time
+	models  child.Cache[*model] // by path
 }
 
 // Load loads the ONNX Runtime's shared library at a path. Each model computes with so many threads, and is dropped
@@ -39,94 +32,39 @@ func Load(library string, threads int, idle time.Duration) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{a: a, threads: threads, idle: idle, models: map[string]*loaded{}}, nil
+	return &Runtime{a: a, threads: threads, models: child.Cache[*model]{Most: maxModels, Idle: idle, Close: (*model).close}}, nil
 }
 
-// Version is the version of the library.
-func (r *Runtime) Version() string { return r.a.version }
+// Version is the library's.
+func (r *Runtime) Version() string { return "ONNX Runtime " + r.a.version }
 
 // Serve answers requests until in ends. An error means that this cannot go on.
 func (r *Runtime) Serve(in io.Reader, out io.Writer) error {
-	for {
-		payload, err := wire.Read(in)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		q, err := wire.ParseRequest(payload)
-		if err != nil {
-			return err
-		}
-		frame, err := r.answer(q).Frame()
-		if err != nil {
-			if frame, err = (&wire.Answer{Refusal: "the answer: " + err.Error()}).Frame(); err != nil {
-				return err
-			}
-		}
-		if _, err := out.Write(frame); err != nil {
-			return err
-		}
-	}
+	return child.Serve(in, out, wire.MaxFrame, wire.ParseRequest, r.answer, refuse)
 }
 
+func refuse(err error) *wire.Answer { return &wire.Answer{Refusal: err.Error()} }
+
 func (r *Runtime) answer(q *wire.Request) *wire.Answer {
-	refuse := func(err error) *wire.Answer { return &wire.Answer{Refusal: err.Error()} }
-	m, err := r.get(q.Model)
+	m, err := r.models.Get(q.Model, []string{q.Model}, func() (*model, error) {
+		m, err := r.a.open(q.Model, r.threads)
+		if err != nil {
+			return nil, fmt.Errorf("load: %w", err)
+		}
+		return m, nil
+	})
 	if err != nil {
 		return refuse(err)
 	}
 	if q.Op == wire.Describe {
 		return &wire.Answer{Inputs: describe(m.inputs), Outputs: describe(m.outputs)}
 	}
+	defer r.models.Touch(q.Model)
 	tensors, err := m.compute(q.Tensors, q.Outputs)
-	m.used = time.Now()
 	if err != nil {
 		return refuse(err)
 	}
 	return &wire.Answer{Tensors: tensors}
-}
-
-// get gives the model at a path, loaded, and drops what was not used for long.
-func (r *Runtime) get(path string) (*loaded, error) {
-	now := time.Now()
-	for p, m := range r.models {
-		if p != path && now.Sub(m.used) > r.idle {
-			r.drop(p)
-		}
-	}
-	file, err := os.Stat(path)
-	if err != nil {
-		return nil, errors.New("the model's file cannot be read")
-	}
-	if m := r.models[path]; m != nil {
-		if os.SameFile(m.file, file) && m.file.ModTime().Equal(file.ModTime()) && m.file.Size() == file.Size() {
-			m.used = now
-			return m, nil
-		}
-		r.drop(path)
-	}
-	if len(r.models) >= maxModels {
-		oldest := ""
-		for p, m := range r.models {
-			if oldest == "" || m.used.Before(r.models[oldest].used) {
-				oldest = p
-			}
-		}
-		r.drop(oldest)
-	}
-	m, err := r.a.open(path, r.threads)
-	if err != nil {
-		return nil, fmt.Errorf("load: %w", err)
-	}
-	r.models[path] = &loaded{m, file, now}
-	return r.models[path], nil
-}
-
-func (r *Runtime) drop(path string) {
-	r.models[path].close()
-	delete(r.models, path)
 }
 
 func describe(ports []port) []wire.Port {

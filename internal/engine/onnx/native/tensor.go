@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/tollgate-io/tollgate/internal/engine/onnx/wire"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 // elementType is ONNXTensorElementDataType.
@@ -72,7 +73,7 @@ func (a *api) tensor(value unsafe.Pointer) (t wire.Tensor, err error) {
 	n := 1
 	for _, d := range shape {
 		if d < 0 || n > 0 && int(d) > wire.MaxFrame/4/n {
-			return t, wire.ErrTooLarge
+			return t, child.ErrTooLarge
 		}
 		n *= int(d)
 	}

@@ -1,9 +1,9 @@
 // Package wire is what Tollgate and its child with the ONNX Runtime say to each other on the child's standard
 // input and output: one request, one answer, in turn.
 //
-// A frame is its length in four bytes and that many bytes, all little-endian. A request is an operation, a
-// model's path, names of outputs and tensors; an answer is a status, and then tensors, ports or a text. The
-// package does no input or output beyond reading and writing frames.
+// Each is the payload of a frame of package child, all little-endian. A request is an operation, a model's path,
+// names of outputs and tensors; an answer is a status, and then tensors, ports or a text. The package does no
+// input or output.
 //
 // Invariants: whatever the bytes, reading never panics and never takes more memory than a small multiple of
 // what was read; a tensor that was read has as many elements as its shape says.
@@ -13,9 +13,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"slices"
+
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 // The bounds of a message.
@@ -123,38 +123,7 @@ const (
 	statusRefusal
 )
 
-// ErrTooLarge is the error of a message beyond the bounds.
-var ErrTooLarge = errors.New("the message is too large")
-
 var errBad = errors.New("the message is malformed")
-
-// Read reads the payload of a frame. io.EOF: there is none.
-func Read(r io.Reader) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	n := int(binary.LittleEndian.Uint32(head[:]))
-	if n > MaxFrame {
-		return nil, ErrTooLarge
-	}
-	// Grown as it comes: a length alone takes no memory.
-	payload := make([]byte, 0, min(n, 1<<20))
-	for len(payload) < n {
-		if len(payload) == cap(payload) {
-			payload = slices.Grow(payload, min(cap(payload), n-len(payload)))
-		}
-		m, err := r.Read(payload[len(payload):min(cap(payload), n)])
-		payload = payload[:len(payload)+m]
-		if err != nil && len(payload) < n {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-	}
-	return payload, nil
-}
 
 // Frame encodes a request, with its length.
 func (q *Request) Frame() ([]byte, error) {
@@ -166,7 +135,7 @@ func (q *Request) Frame() ([]byte, error) {
 		e.text(name)
 	}
 	if len(q.Outputs) > MaxTensors {
-		return nil, ErrTooLarge
+		return nil, child.ErrTooLarge
 	}
 	e.tensors(q.Tensors)
 	return e.frame()
@@ -237,29 +206,24 @@ func newEncoder(tensors map[string]Tensor) *encoder {
 		size += len(name) + 80 + 4*len(t.F32) + 8*len(t.I64) + len(t.U8)
 	}
 	if size > MaxFrame+1024 {
-		return &encoder{b: make([]byte, 4), err: ErrTooLarge}
+		return &encoder{b: make([]byte, 4), err: child.ErrTooLarge}
 	}
 	return &encoder{b: make([]byte, 4, size)}
 }
 
 // frame gives what was encoded, with its length.
 func (e *encoder) frame() ([]byte, error) {
-	n := len(e.b) - 4
-	if e.err == nil && n > MaxFrame {
-		e.err = ErrTooLarge
-	}
 	if e.err != nil {
 		return nil, e.err
 	}
-	binary.LittleEndian.PutUint32(e.b, uint32(n))
-	return e.b, nil
+	return child.Seal(e.b, MaxFrame)
 }
 
 func (e *encoder) byte(v byte) { e.b = append(e.b, v) }
 
 func (e *encoder) text(s string) {
 	if len(s) > maxText {
-		e.err = ErrTooLarge
+		e.err = child.ErrTooLarge
 		return
 	}
 	e.b = append(binary.LittleEndian.AppendUint16(e.b, uint16(len(s))), s...)
@@ -277,7 +241,7 @@ func (e *encoder) tensors(tensors map[string]Tensor) {
 		return
 	}
 	if len(tensors) > MaxTensors {
-		e.err = ErrTooLarge
+		e.err = child.ErrTooLarge
 		return
 	}
 	e.byte(byte(len(tensors)))
@@ -307,13 +271,13 @@ func (e *encoder) tensors(tensors map[string]Tensor) {
 
 func (e *encoder) ports(ports []Port) {
 	if len(ports) > MaxTensors {
-		e.err = ErrTooLarge
+		e.err = child.ErrTooLarge
 		return
 	}
 	e.byte(byte(len(ports)))
 	for _, p := range ports {
 		if len(p.Shape) > MaxRank {
-			e.err = ErrTooLarge
+			e.err = child.ErrTooLarge
 			return
 		}
 		e.text(p.Name)

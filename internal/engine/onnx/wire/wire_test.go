@@ -2,17 +2,17 @@ package wire
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"math"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 // drawTensor draws a tensor of any kind and shape.
@@ -41,11 +41,11 @@ func through(t *rapid.T, frame []byte, err error) []byte {
 		t.Fatal(err)
 	}
 	r := iotest.OneByteReader(bytes.NewReader(frame))
-	payload, err := Read(r)
+	payload, err := child.ReadFrame(r, MaxFrame)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(r); !errors.Is(err, io.EOF) {
+	if _, err := child.ReadFrame(r, MaxFrame); !errors.Is(err, io.EOF) {
 		t.Fatalf("after the frame: %v", err)
 	}
 	return payload
@@ -109,27 +109,6 @@ func TestFrameRefuses(t *testing.T) {
 		if frame, err := q.Frame(); err == nil {
 			t.Errorf("%s: %d bytes", name, len(frame))
 		}
-	}
-}
-
-// Not parallel: it looks at what is allocated.
-func TestReadRefuses(t *testing.T) {
-	huge := binary.LittleEndian.AppendUint32(nil, MaxFrame+1)
-	if _, err := Read(bytes.NewReader(huge)); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("too large: %v", err)
-	}
-	// A length without its bytes takes no memory.
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if _, err := Read(bytes.NewReader(append(binary.LittleEndian.AppendUint32(nil, MaxFrame), 1, 2, 3))); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("cut: %v", err)
-	}
-	runtime.ReadMemStats(&after)
-	if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
-		t.Errorf("%d bytes for nothing", grown)
-	}
-	if _, err := Read(bytes.NewReader([]byte{1, 0})); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("half a length: %v", err)
 	}
 }
 

@@ -109,11 +109,6 @@ var errRefused = errors.New("sherpa-onnx refuses the model's configuration; what
 
 // open loads a model. On some faults sherpa-onnx ends the process instead.
 func (a *api) open(m *wire.Model, threads int) (*recogniser, error) {
-	for role, path := range m.Files {
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("the model's file %s (%s) cannot be read", filepath.Base(path), role)
-		}
-	}
 	r := &recogniser{a: a, online: m.Streaming}
 	if m.Streaming {
 		c, err := online(m, threads)

@@ -4,11 +4,12 @@ package native
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
-	"os"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa/wire"
 )
 
@@ -19,14 +20,7 @@ const maxModels = 3
 type Runtime struct {
 	a       *api
 	threads int
-	idle    time.Duration
-	models  map[string]*loaded // by configuration
-}
-
-type loaded struct {
-	*recogniser
-	files map[string]os.FileInfo
-	used  time.Time
+	models  child.Cache[*recogniser] // by configuration
 }
 
 // Load loads sherpa-onnx's shared library at a path, and libonnxruntime.so beside it. Each model computes with so many
@@ -36,46 +30,32 @@ func Load(library string, threads int, idle time.Duration) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{a: a, threads: threads, idle: idle, models: map[string]*loaded{}}, nil
+	return &Runtime{a: a, threads: threads, models: child.Cache[*recogniser]{Most: maxModels, Idle: idle, Close: (*recogniser).close}}, nil
 }
 
-// Version is the version of the library and of the ONNX Runtime that it uses.
-func (r *Runtime) Version() (library, onnxRuntime string) {
-	return version, r.a.text(r.a.runtimeVersionText)
+// Version is the library's, and that of the ONNX Runtime that it uses.
+func (r *Runtime) Version() string {
+	return "sherpa-onnx " + version + " with ONNX Runtime " + r.a.text(r.a.runtimeVersionText)
 }
 
 // Serve answers requests until in ends. An error means that this cannot go on.
 func (r *Runtime) Serve(in io.Reader, out io.Writer) error {
-	for {
-		payload, err := wire.Read(in)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		q, err := wire.ParseRequest(payload)
-		if err != nil {
-			return err
-		}
-		frame, err := r.answer(q).Frame()
-		if err != nil {
-			if frame, err = (&wire.Answer{Refusal: "the answer: " + err.Error()}).Frame(); err != nil {
-				return err
-			}
-		}
-		if _, err := out.Write(frame); err != nil {
-			return err
-		}
-	}
+	return child.Serve(in, out, wire.MaxFrame, wire.ParseRequest, r.answer, refuse)
 }
 
+func refuse(err error) *wire.Answer { return &wire.Answer{Refusal: err.Error()} }
+
 func (r *Runtime) answer(q *wire.Request) *wire.Answer {
-	m, err := r.get(&q.Model)
+	key, err := json.Marshal(&q.Model)
 	if err != nil {
-		return &wire.Answer{Refusal: err.Error()}
+		return refuse(err)
 	}
-	defer func() { m.used = time.Now() }()
+	files := slices.Sorted(maps.Values(q.Model.Files))
+	m, err := r.models.Get(string(key), files, func() (*recogniser, error) { return r.a.open(&q.Model, r.threads) })
+	if err != nil {
+		return refuse(err)
+	}
+	defer r.models.Touch(string(key))
 	if len(q.PCM) == 0 {
 		return &wire.Answer{}
 	}
@@ -85,64 +65,7 @@ func (r *Runtime) answer(q *wire.Request) *wire.Answer {
 	}
 	a, err := m.recognise(samples, task{q.Language, q.Translate})
 	if err != nil {
-		return &wire.Answer{Refusal: err.Error()}
+		return refuse(err)
 	}
 	return a
-}
-
-// get gives a model, loaded, and drops what was not used for long.
-func (r *Runtime) get(w *wire.Model) (*loaded, error) {
-	key, err := json.Marshal(w)
-	if err != nil {
-		return nil, err
-	}
-	id, now := string(key), time.Now()
-	for k, m := range r.models {
-		if k != id && now.Sub(m.used) > r.idle {
-			r.drop(k)
-		}
-	}
-	if m := r.models[id]; m != nil {
-		if m.current() {
-			m.used = now
-			return m, nil
-		}
-		r.drop(id)
-	}
-	for len(r.models) >= maxModels {
-		oldest := ""
-		for k, m := range r.models {
-			if oldest == "" || m.used.Before(r.models[oldest].used) {
-				oldest = k
-			}
-		}
-		r.drop(oldest)
-	}
-	l := &loaded{files: map[string]os.FileInfo{}, used: now}
-	for _, path := range w.Files {
-		if l.files[path], err = os.Stat(path); err != nil {
-			return nil, errors.New("the model's files cannot be read")
-		}
-	}
-	if l.recogniser, err = r.a.open(w, r.threads); err != nil {
-		return nil, err
-	}
-	r.models[id] = l
-	return l, nil
-}
-
-// current reports whether the model's files are those that were loaded.
-func (l *loaded) current() bool {
-	for path, was := range l.files {
-		now, err := os.Stat(path)
-		if err != nil || !os.SameFile(was, now) || now.Size() != was.Size() || !now.ModTime().Equal(was.ModTime()) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *Runtime) drop(key string) {
-	r.models[key].close()
-	delete(r.models, key)
 }

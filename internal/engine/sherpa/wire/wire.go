@@ -1,24 +1,24 @@
 // Package wire is what Tollgate and its child with sherpa-onnx say to each other on the child's standard input and
 // output: one request, one answer, in turn.
 //
-// A frame is its length in four bytes, the length of its head in four more, the head in JSON, and then sound, 16 bits a
-// sample; all little-endian. A request's head is a model's configuration, a language and a task; an answer's is a text with
-// its tokens, or a refusal, and it has no sound. The package does no input or output beyond reading and writing frames.
+// Each is the payload of a frame of package child: the length of its head in four bytes, the head in JSON, and then sound,
+// 16 bits a sample; all little-endian. A request's head is a model's configuration, a language and a task; an answer's is a text with
+// its tokens, or a refusal, and it has no sound. The package does no input or output.
 //
 // Invariants: whatever the bytes, reading never panics and never takes more memory than a small multiple of what was
 // read; what was read is within the bounds.
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 // The bounds of a message.
@@ -62,31 +62,7 @@ type Answer struct {
 	LogProbs  []float32 `json:"log_probs,omitempty"` // natural logarithms
 }
 
-// ErrTooLarge is the error of a message beyond the bounds.
-var ErrTooLarge = errors.New("the message is too large")
-
 var errBad = errors.New("the message is malformed")
-
-// Read reads the payload of a frame. io.EOF: there is none.
-func Read(r io.Reader) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	n := binary.LittleEndian.Uint32(head[:])
-	if n > MaxFrame {
-		return nil, ErrTooLarge
-	}
-	// Grown as it comes: a length alone takes no memory.
-	var b bytes.Buffer
-	switch m, err := io.CopyN(&b, r, int64(n)); {
-	case errors.Is(err, io.EOF) && m < int64(n):
-		return nil, io.ErrUnexpectedEOF
-	case err != nil:
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
 
 // frame encodes a head and sound, with the length.
 func frame(head any, pcm []int16) ([]byte, error) {
@@ -95,16 +71,15 @@ func frame(head any, pcm []int16) ([]byte, error) {
 		return nil, err
 	}
 	if len(data) > MaxHead || len(pcm) > MaxSamples {
-		return nil, ErrTooLarge
+		return nil, child.ErrTooLarge
 	}
 	b := make([]byte, 8, 8+len(data)+2*len(pcm))
-	binary.LittleEndian.PutUint32(b, uint32(4+len(data)+2*len(pcm)))
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(data)))
 	b = append(b, data...)
 	for _, v := range pcm {
 		b = binary.LittleEndian.AppendUint16(b, uint16(v))
 	}
-	return b, nil
+	return child.Seal(b, MaxFrame)
 }
 
 // parse decodes a payload's head into v and gives its sound.
@@ -196,7 +171,7 @@ func ParseAnswer(payload []byte) (*Answer, error) {
 func (a *Answer) check() error {
 	n := len(a.Tokens)
 	if n > MaxTokens {
-		return ErrTooLarge
+		return child.ErrTooLarge
 	}
 	if slices.ContainsFunc([]int{len(a.Starts), len(a.Durations), len(a.LogProbs)}, func(m int) bool { return m != 0 && m != n }) {
 		return errBad

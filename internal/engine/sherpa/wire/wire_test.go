@@ -3,12 +3,12 @@ package wire
 import (
 	"bytes"
 	"errors"
-	"io"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
 )
 
 func request() *Request {
@@ -26,7 +26,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload, err := Read(bytes.NewReader(frame))
+	payload, err := child.ReadFrame(bytes.NewReader(frame), MaxFrame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,28 +87,6 @@ func many(n int) map[string]string {
 	return m
 }
 
-func TestReadBounds(t *testing.T) {
-	if _, err := Read(bytes.NewReader([]byte{255, 255, 255, 255})); !errors.Is(err, ErrTooLarge) {
-		t.Error(err)
-	}
-	for _, b := range [][]byte{{1, 0}, {1, 0, 0, 0}, {9, 0, 0, 0, 1}} {
-		if _, err := Read(bytes.NewReader(b)); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%v: %v", b, err)
-		}
-	}
-	if _, err := Read(bytes.NewReader(nil)); !errors.Is(err, io.EOF) {
-		t.Error(err)
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range 100 {
-		_, _ = Read(bytes.NewReader([]byte{0, 0, 40, 0, 1}))
-	}
-	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 1<<20 {
-		t.Errorf("%d bytes for nothing", after.TotalAlloc-before.TotalAlloc)
-	}
-}
-
 func seeds(f *testing.F) {
 	f.Helper()
 	for _, m := range []interface{ Frame() ([]byte, error) }{request(), &Request{}, answer(), &Answer{Refusal: "no"}} {
@@ -148,7 +126,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := a.Frame(); err != nil && !errors.Is(err, ErrTooLarge) {
+		if _, err := a.Frame(); err != nil && !errors.Is(err, child.ErrTooLarge) {
 			t.Fatal(err)
 		}
 	})
