@@ -87,18 +87,31 @@ func learn(ctx context.Context, labels []string, examples [][]string, by teacher
 	if by.embed == nil || !few(len(texts), len(labels)) {
 		return u
 	}
+	if with := u.embed(ctx, texts, by.embed, func() bool { return true }); with != nil {
+		return with
+	}
+	return u
+}
+
+// embed is the same understanding with vectors of its examples, whose texts are given in their order; nil where these cannot be had, or
+// wanted says before one of the batches that they are not needed any more.
+func (u *understanding) embed(ctx context.Context, texts []string, embed func(context.Context, []string) ([][]float32, error), wanted func() bool) *understanding {
+	with := *u
+	with.examples, with.embedded = slices.Clone(u.examples), true
 	for from := 0; from < len(texts); from += embedBatch {
+		if !wanted() {
+			return nil
+		}
 		batch := texts[from:min(from+embedBatch, len(texts))]
-		vectors, err := by.embed(ctx, batch)
+		vectors, err := embed(ctx, batch)
 		if err != nil || len(vectors) != len(batch) {
-			return u
+			return nil
 		}
 		for i, v := range vectors {
-			u.examples[from+i].vector = quantise(v)
+			with.examples[from+i].vector = quantise(v)
 		}
 	}
-	u.embedded = true
-	return u
+	return &with
 }
 
 // few reports so few examples that their vectors tell more than a trained classifier.

@@ -106,7 +106,8 @@ func (e *Engine) classify(ctx context.Context, b *Bot, owner, wanted, lang, said
 		labels[i], examples[i] = q.ID, append([]string{q.Name}, q.Examples...)
 		fmt.Fprintf(version, "%q %q", q.ID, examples[i])
 	}
-	u, err := e.learned(ctx, "queues of "+b.ID, int64(version.Sum64()), labels, examples)
+	// Which of two sets of queues is newer nobody knows, and there is one for each language: each is kept by itself.
+	u, err := e.learned(ctx, fmt.Sprintf("queues of %s %x", b.ID, version.Sum64()), 0, labels, examples)
 	if err != nil {
 		return "", err
 	}

@@ -104,13 +104,16 @@ type mind struct {
 	of      string
 	version int64
 	what    *understanding
+	later   []string // examples whose vectors are yet to be made
 }
 
-// minds keeps what the bots used last have learned.
+// minds keeps what the bots used last have learned. The work behind the turn is a part of it: what is displaced by a newer
+// version, or by bots that are used more, is not worked on any more.
 type minds struct {
-	learn keyed
-	mu    sync.Mutex
-	kept  []mind // guarded by mu; the one used last is last
+	learn   keyed
+	mu      sync.Mutex
+	kept    []mind // guarded by mu; the one used last is last
+	working bool   // guarded by mu: [Engine.deepen] runs
 }
 
 func newMinds() *minds { return &minds{} }
@@ -127,6 +130,55 @@ func (m *minds) get(of string, version int64) *understanding {
 	return nil
 }
 
+// put keeps what was learned, unless something newer is there. It reports whether vectors are to be made that nobody makes yet; then
+// the caller starts [Engine.deepen].
+func (m *minds) put(k mind) (start bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if slices.ContainsFunc(m.kept, func(old mind) bool { return old.of == k.of && old.version > k.version }) {
+		return false
+	}
+	m.kept = append(slices.DeleteFunc(m.kept, func(old mind) bool { return old.of == k.of }), k)
+	if len(m.kept) > maxMinds {
+		m.kept = slices.Delete(m.kept, 0, 1)
+	}
+	start = k.later != nil && !m.working
+	m.working = m.working || start
+	return start
+}
+
+// next takes the work of the bot used last. Without any the worker is to end.
+func (m *minds) next() (k mind, more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := len(m.kept) - 1; i >= 0; i-- {
+		if k = m.kept[i]; k.later != nil {
+			m.kept[i].later = nil
+			return k, true
+		}
+	}
+	m.working = false
+	return mind{}, false
+}
+
+// current reports whether a version is still kept; it counts as no use.
+func (m *minds) current(of string, version int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.kept, func(k mind) bool { return k.of == of && k.version == version })
+}
+
+// deepened puts what has vectors in the place of the same version without.
+func (m *minds) deepened(of string, version int64, u *understanding) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.kept {
+		if k := &m.kept[i]; k.of == of && k.version == version {
+			k.what, k.later = u, nil
+		}
+	}
+}
+
 // intents is what the bot understands; it is learned at the first turn after the bot has changed.
 func (e *Engine) intents(ctx context.Context, b *Bot) (*understanding, error) {
 	if len(b.Intents) == 0 {
@@ -139,7 +191,7 @@ func (e *Engine) intents(ctx context.Context, b *Bot) (*understanding, error) {
 	return e.learned(ctx, b.ID, b.Version, labels, examples)
 }
 
-// learned is what was learned of some examples, once for each version of them.
+// learned is what was learned of some examples, once for each version of them. A higher version is a newer one.
 func (e *Engine) learned(ctx context.Context, of string, version int64, labels []string, examples [][]string) (*understanding, error) {
 	if u := e.minds.get(of, version); u != nil {
 		return u, nil
@@ -152,50 +204,42 @@ func (e *Engine) learned(ctx context.Context, of string, version int64, labels [
 	if u := e.minds.get(of, version); u != nil {
 		return u, nil
 	}
-	count := 0
-	for _, list := range examples {
-		count += len(list)
-	}
+	k := mind{of: of, version: version}
+	texts := slices.Concat(examples...)
 	embed := e.o.Embed
-	later := embed != nil && count > embedAtOnce && few(count, len(labels))
-	if later {
-		embed = nil
+	if embed != nil && len(texts) > embedAtOnce && few(len(texts), len(labels)) {
+		embed, k.later = nil, texts
 	}
-	u := learn(ctx, labels, examples, teacher{e.o.Train, embed})
+	k.what = learn(ctx, labels, examples, teacher{e.o.Train, embed})
 	if err := ctx.Err(); err != nil {
 		return nil, err // what was learned may lack a part
 	}
-	e.minds.put(mind{of, version, u})
-	if later {
-		e.work.Go(func() { e.deepen(of, version, labels, examples) })
+	if e.minds.put(k) {
+		e.work.Go(e.deepen)
 	}
-	return u, nil
+	return k.what, nil
 }
 
 // embedAtOnce is how many examples get their vectors while a visitor waits; vectors of more are made behind the turn.
 const embedAtOnce = 100
 
-// deepen learns once more, with vectors, and puts that in the place of what was learned without.
-func (e *Engine) deepen(of string, version int64, labels []string, examples [][]string) {
-	err := e.guard("vectors of examples", func() error {
-		u := learn(e.ctx, labels, examples, teacher{e.o.Train, e.o.Embed})
-		if e.ctx.Err() == nil && u.embedded && e.minds.get(of, version) != nil {
-			e.minds.put(mind{of, version, u})
+// deepen gives vectors to what was learned without, one bot after another, and ends when none is left.
+func (e *Engine) deepen() {
+	for {
+		k, more := e.minds.next()
+		if !more {
+			return
 		}
-		return nil
-	})
-	if err != nil {
-		e.log.Warn("assist: a bot goes on without vectors of its examples", "of", of, "error", err)
-	}
-}
-
-func (m *minds) put(k mind) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.kept = slices.DeleteFunc(m.kept, func(old mind) bool { return old.of == k.of })
-	m.kept = append(m.kept, k)
-	if len(m.kept) > maxMinds {
-		m.kept = slices.Delete(m.kept, 0, 1)
+		err := e.guard("vectors of examples", func() error {
+			wanted := func() bool { return e.ctx.Err() == nil && e.minds.current(k.of, k.version) }
+			if u := k.what.embed(e.ctx, k.later, e.o.Embed, wanted); u != nil {
+				e.minds.deepened(k.of, k.version, u)
+			}
+			return nil
+		})
+		if err != nil {
+			e.log.Warn("assist: a bot goes on without vectors of its examples", "of", k.of, "error", err)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@
       closed: 'The conversation has ended', rate: 'How was it?', star: (n) => `${n} of 5`, comment: 'Anything to add? (optional)', submit: 'Submit',
       thanks: 'Thank you for your rating.', failed: 'That did not work. Please try again.', retry: 'Try again', wiped: 'Delete what was said', erased: 'Everything was deleted.',
       talk: 'Speak', stop: 'Stop and send', hearing: 'Listening… press again to send, Escape to discard', mute: 'The microphone cannot be used. Allow it in the browser.', short: 'Nothing was recorded.',
+      lost: 'What you said was not sent: something else was being answered. Please say it again.',
     },
     zh: {
       open: '打开对话', close: '关闭对话', title: '帮助', write: '输入消息', send: '发送', human: '转人工', fresh: '新的对话',
@@ -23,6 +24,7 @@
       closed: '对话已结束', rate: '请为本次服务评分', star: (n) => `${n} 分（满分 5 分）`, comment: '还有什么要说的吗？（选填）', submit: '提交',
       thanks: '感谢您的评价。', failed: '操作失败，请重试。', retry: '重试', wiped: '删除对话内容', erased: '内容已全部删除。',
       talk: '语音输入', stop: '停止并发送', hearing: '正在聆听……再按一次发送，按 Esc 放弃', mute: '无法使用麦克风，请在浏览器中允许。', short: '没有录到声音。',
+      lost: '录音未发送：另一条消息正在处理。请再说一次。',
     },
   };
 
@@ -175,7 +177,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
   }
 
   class TollgateAssist extends HTMLElement {
-    #root; #ui = {}; #t; #session = null; #seen = 0; #busy = false; #stream = null; #shown = new Set(); #recorder = null; #player = null;
+    #root; #ui = {}; #t; #session = null; #seen = 0; #busy = false; #stream = null; #shown = new Set(); #recorder = null; #player = null; #turn = 0;
 
     connectedCallback() {
       if (this.#root) return;
@@ -397,18 +399,20 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
 
     // A turn by voice: a press begins to record, the next one sends. Whoever presses while an answer is heard silences it.
     async #talk() {
-      const u = this.#ui;
       const t = this.#t;
       if (this.#recorder) { this.#recorder.stop(); return; }
       this.#quiet();
       if (this.#busy || !this.#session) return;
+      const turn = this.#turn; // the window may close, or be pressed again, while the browser asks for leave
       let stream;
       try {
         stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
       } catch {
-        this.#note(t.mute, 'bad', true);
+        if (turn === this.#turn) this.#note(t.mute, 'bad', true);
         return;
       }
+      const release = () => stream.getTracks().forEach((track) => track.stop());
+      if (turn !== this.#turn) { release(); return; }
       const parts = [];
       const r = new MediaRecorder(stream);
       const timer = setTimeout(() => r.stop(), 60000);
@@ -417,10 +421,11 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       r.ondataavailable = (e) => parts.push(e.data);
       r.onstop = () => {
         clearTimeout(timer);
-        stream.getTracks().forEach((track) => track.stop());
+        release();
         if (this.#recorder !== r) return; // discarded
         this.#recorder = null;
         this.#hears(false);
+        if (this.#busy) { this.#note(t.lost, 'bad', true); return; }
         this.#act(() => this.#heard(new Blob(parts, { type: r.mimeType })));
       };
       r.start();
@@ -471,10 +476,11 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       source.start();
     }
 
-    // Discards what is being recorded and silences what is being said; it reports whether there was anything.
+    // Discards what is being recorded, or about to be, and silences what is being said; it reports whether there was anything.
     #quiet() {
       const [r, player] = [this.#recorder, this.#player];
       this.#recorder = this.#player = null;
+      this.#turn++;
       if (r) { r.stop(); this.#hears(false); }
       player?.close();
       return Boolean(r || player);
@@ -496,6 +502,7 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
       u.mic.hidden = over || !this.#session?.hears || !records();
       u.wipe.hidden = !this.#session;
       u.fresh.hidden = !over;
+      if (over && !this.#player) this.#quiet(); // the last answer may be heard to its end
       u.rate.hidden = !over || v.erased || Boolean(v.rating);
       if (state === 'waiting' || state === 'human') this.#listen();
       this.#down();
