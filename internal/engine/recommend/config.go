@@ -354,7 +354,6 @@ func idOK(s string) bool {
 // wordOK says the same of a tag, category or the name of an attribute.
 func wordOK(s string) bool { return idOK(s) && utf8.RuneCountInString(s) <= maxWord }
 
-// finite replaces what JSON cannot hold.
 // rounded is a score as it is told: six significant digits, for it was computed in 32 bits.
 func rounded(x float64) float64 {
 	x = finite(x)
@@ -368,6 +367,7 @@ func rounded(x float64) float64 {
 	return math.Round(x*unit) / unit
 }
 
+// finite replaces what JSON cannot hold.
 func finite(x float64) float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return 0

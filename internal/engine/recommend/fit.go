@@ -15,10 +15,11 @@ const (
 	restTimes = 5
 )
 
-// wantFit puts a space in line for training if enough has changed. The model must not be locked.
+// wantFit puts a space in line for training if enough has changed, or the last training failed. The poller asks for every loaded
+// space, so what failed is tried again when its rest is over, events or none. The model must not be locked.
 func (e *Engine) wantFit(s *space) {
 	s.mu.RLock()
-	due := s.m.gone != s.m.fittedGone || s.m.events-s.m.fitted >= max(fitLeast, s.m.fitted/fitPart)
+	due := s.failed.Load() || s.m.gone != s.m.fittedGone || s.m.events-s.m.fitted >= max(fitLeast, s.m.fitted/fitPart)
 	s.mu.RUnlock()
 	if !due || time.Now().UnixNano() < s.rest.Load() || !s.fitting.CompareAndSwap(false, true) {
 		return

@@ -201,6 +201,20 @@ func TestPanics(t *testing.T) {
 	if list, err := r.e.ForYou(t.Context(), r.owner, "shop", "t1", 3); err != nil || len(list) == 0 {
 		t.Error(list, err)
 	}
+	// Without further events the poller asks for it again, when its rest is over.
+	waiting := func() bool {
+		if err := r.e.poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return s.fitting.Load()
+	}
+	if waiting() {
+		t.Error("it is tried again at once")
+	}
+	s.rest.Store(0)
+	if !waiting() {
+		t.Error("it is not tried again")
+	}
 	r.e.tryFit(s)
 	if s.failed.Load() {
 		t.Error("a training that succeeded is told to have failed")
