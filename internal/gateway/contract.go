@@ -283,7 +283,8 @@ type engineWriter struct {
 func (w *engineWriter) SetHeader(name, value string) {
 	switch name {
 	case "Content-Disposition", "Content-Language", "Cache-Control", "Last-Modified", "Etag", "Location", "Retry-After", "Deprecation", "Sunset",
-		"X-Engine", "X-Model", "X-Quality", "X-Voice", "X-Translate-Characters": // what made an answer that has no place for it
+		"X-Engine", "X-Model", "X-Quality", "X-Voice",
+		"X-Translate-Characters", "X-Translate-Source", "X-Translate-Via", "X-Translate-Ignored": // what made an answer that has no place for it
 		w.heads = append(w.heads, [2]string{name, strings.Map(printable, value)})
 	}
 }

@@ -287,7 +287,7 @@ func (a *App) openGateway(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.openEngines(); err != nil {
+	if err := a.openEngines(ctx); err != nil {
 		return err
 	}
 	a.mounts, a.routes = a.engines.mounts(), contractRoutes()

@@ -73,7 +73,6 @@ func (w *sink) Write(b []byte) error          { w.body = append(w.body, b...); r
 func (w *sink) Flush() error                  { return nil }
 func (w *sink) Used(engine.Quantity)          {}
 
-// hear is assist's way to recognise a recording.
 // heard recognises speech that is to be translated.
 func (e *engineSet) heard(ctx context.Context, audio []byte, lang string) (translate.Heard, error) {
 	t, err := e.speech.Recognise(ctx, audio, lang)
@@ -83,6 +82,7 @@ func (e *engineSet) heard(ctx context.Context, audio []byte, lang string) (trans
 	return translate.Heard{Text: t.Text, Seconds: t.Seconds, Engine: t.Engine, Model: t.Model, Quality: t.Quality, Confidence: t.Confidence}, nil
 }
 
+// hear is assist's way to recognise a recording.
 func (e *engineSet) hear(ctx context.Context, audio []byte, _, lang string) (assist.Heard, error) {
 	t, err := e.speech.Recognise(ctx, audio, lang)
 	if err != nil {

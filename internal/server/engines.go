@@ -36,7 +36,7 @@ type engineSet struct {
 }
 
 // openEngines makes the engines.
-func (a *App) openEngines() (err error) {
+func (a *App) openEngines(ctx context.Context) (err error) {
 	e := &a.engines
 	dir := engine.Dir(a.Config.Engines)
 	e.onnx = onnx.New(onnx.Options{Dir: dir, Log: a.Log})
@@ -67,6 +67,9 @@ func (a *App) openEngines() (err error) {
 		return err
 	}
 	a.defers(e.translate.Close)
+	if err := e.translate.SealPlain(ctx); err != nil {
+		return err
+	}
 	help := assist.Options{DB: a.DB, Sealer: a.Sealer, HTTP: a.Egress.HTTP(), Log: a.Log, Identify: e.ids.Identify,
 		Translate: e.translateText, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen, Voices: e.speech.Able}
 	help.Embed, help.EmbedModel = e.embed()

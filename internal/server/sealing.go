@@ -201,7 +201,7 @@ func (a *App) warnLost(ctx context.Context) error {
 		}
 	}
 	a.Log.Warn("the sealer key was lost: values in the database were sealed with keys that are not in the key file. "+
-		"Put the file's copy back and restart; without one, enter the upstreams' credentials again. Balances, keys and usage are not concerned",
+		"Put the file's copy back and restart; without one, enter the upstreams' credentials again; what the engines keep (glossaries, memories, knowledge, galleries) is lost. Balances, keys and usage are not concerned",
 		"file", st.File, "missing_keys", ids, "values", st.Lost)
 	return nil
 }

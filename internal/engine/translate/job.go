@@ -362,6 +362,10 @@ func (w *work) remember(ctx context.Context) error {
 		sources = append(sources, k)
 	}
 	found, err := w.e.index.lookUp(ctx, w.j.owner, w.t.Source, w.j.target, sources, w.j.fuzzy)
+	if lost(err) { // a key was lost: what was remembered is, too, and the text is translated all the same
+		w.e.o.Log.Warn("a translation memory cannot be opened", "organisation", w.j.owner, "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -71,8 +72,15 @@ func (k *ownerKey) open(data []byte, place string) (source, target string, err e
 	return text[:n], text[n:], nil
 }
 
+// sealedID is that of what cannot be opened.
+const sealedID = "translate.sealed"
+
+// lost reports whether an error is that of what cannot be opened.
+func lost(err error) bool { return err != nil && problem.As(err).ID == sealedID }
+
 func notOpened(err error) error {
-	return problem.New(problem.Conflict, "translate.sealed", "what is stored here cannot be opened: the key that sealed it is not in the key ring any more").Because(err)
+	return problem.New(problem.Conflict, sealedID, "what is stored here cannot be opened: the key that sealed it is not in the key ring any more; "+
+		"the operator may have a copy of it, or delete your glossaries and your translation memory to begin anew").Because(err)
 }
 
 func notKept() error {
@@ -92,10 +100,20 @@ func (s *store) key(tx *db.Tx, owner string, create bool) (*ownerKey, error) {
 		switch {
 		case err == nil:
 			line, err := s.sealer.Open(data, keyPlace(owner))
-			if err != nil {
-				return nil, notOpened(err)
+			if err == nil {
+				return newOwnerKey(owner, line)
 			}
-			return newOwnerKey(owner, line)
+			// A key that seals nothing any more may go: its owner has deleted all that is lost, and begins anew.
+			cause := notOpened(err)
+			if !create {
+				return nil, cause
+			}
+			if idle, err := s.idle(tx, owner); err != nil || !idle {
+				return nil, cmp.Or(err, error(cause))
+			}
+			if _, err := tx.Exec(`DELETE FROM translate_key WHERE owner = $1`, owner); err != nil {
+				return nil, err
+			}
 		case !errors.Is(err, db.ErrNoRows):
 			return nil, err
 		case !create:
@@ -106,6 +124,19 @@ func (s *store) key(tx *db.Tx, owner string, create bool) (*ownerKey, error) {
 			return nil, err
 		}
 	}
+}
+
+// idle reports whether the owner has stored nothing that its key seals, but for documents, which nobody can fetch.
+func (s *store) idle(tx *db.Tx, owner string) (bool, error) {
+	for _, table := range []string{"translate_sealed_term", "translate_sealed_unit"} {
+		switch err := tx.QueryRow(`SELECT owner FROM `+table+` WHERE owner = $1 LIMIT 1`, owner).Scan(&owner); {
+		case err == nil:
+			return false, nil
+		case !errors.Is(err, db.ErrNoRows):
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func sealedTables() []sealed.Table {
@@ -129,38 +160,39 @@ func (e *Engine) Reseal(ctx context.Context) (int, error) {
 // plainRows is how many rows one transaction seals and moves.
 const plainRows = 500
 
-// view and update run fn once what versions before sealing stored is sealed.
-func (s *store) view(ctx context.Context, fn func(*db.Tx) error) error {
-	if err := s.sealPlain(ctx); err != nil {
-		return err
-	}
-	return s.db.View(ctx, fn)
-}
+// SealPlain seals and moves what versions before sealing stored. It is for the start of a server, before it answers; where there
+// is nothing to move it costs two looks. Rows of an owner whose key cannot be opened stay where they are.
+func (e *Engine) SealPlain(ctx context.Context) error { return e.store.sealPlain(ctx) }
 
-func (s *store) update(ctx context.Context, fn func(*db.Tx) error) error {
-	if err := s.sealPlain(ctx); err != nil {
-		return err
-	}
-	return s.db.Update(ctx, fn)
-}
-
-// sealPlain seals and moves the rows that versions before sealing stored. It looks for them once in a process.
 func (s *store) sealPlain(ctx context.Context) error {
-	if s.sealer == nil || s.moved.Load() {
+	if s.sealer == nil {
 		return nil
 	}
 	for _, table := range []string{"translate_term", "translate_unit"} {
-		for n := plainRows; n == plainRows; {
-			err := s.db.Update(ctx, func(tx *db.Tx) (err error) {
-				n, err = s.sealSome(tx, table)
-				return err
-			})
-			if err != nil {
-				return err
+		var owners []string
+		err := s.db.View(ctx, func(tx *db.Tx) (err error) {
+			owners, err = column(tx, `SELECT DISTINCT owner FROM `+table)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, owner := range owners {
+			for n := plainRows; n == plainRows; {
+				err := s.db.Update(ctx, func(tx *db.Tx) (err error) {
+					n, err = s.sealSome(tx, table, owner)
+					return err
+				})
+				if lost(err) {
+					s.log.Warn("what an organisation stored for translation cannot be sealed: the key of its own does not open", "organisation", owner, "error", err)
+					break
+				}
+				if err != nil {
+					return err
+				}
 			}
 		}
 	}
-	s.moved.Store(true)
 	return nil
 }
 
@@ -168,10 +200,10 @@ type plainRow struct {
 	owner, glossary, from, to, hash, source, target string
 }
 
-func (s *store) sealSome(tx *db.Tx, table string) (int, error) {
-	query := `SELECT owner, glossary, source_lang, target_lang, '', source, target FROM translate_term LIMIT $1`
+func (s *store) sealSome(tx *db.Tx, table, owner string) (int, error) {
+	query := `SELECT owner, glossary, source_lang, target_lang, '', source, target FROM translate_term WHERE owner = $1 LIMIT $2`
 	if table == "translate_unit" {
-		query = `SELECT owner, '', source_lang, target_lang, hash, source, target FROM translate_unit LIMIT $1`
+		query = `SELECT owner, '', source_lang, target_lang, hash, source, target FROM translate_unit WHERE owner = $1 LIMIT $2`
 	}
 	var list []plainRow
 	err := eachRow(tx, func(rows *db.Rows) error {
@@ -179,19 +211,18 @@ func (s *store) sealSome(tx *db.Tx, table string) (int, error) {
 		err := rows.Scan(&r.owner, &r.glossary, &r.from, &r.to, &r.hash, &r.source, &r.target)
 		list = append(list, r)
 		return err
-	}, query+tx.Dialect().ForUpdate(), int64(plainRows))
+	}, query+tx.Dialect().ForUpdate(), owner, int64(plainRows))
 	if err != nil {
 		return 0, err
 	}
-	keys := map[string]*ownerKey{}
+	if len(list) == 0 {
+		return 0, nil
+	}
+	k, err := s.key(tx, owner, true)
+	if err != nil {
+		return 0, err
+	}
 	for _, r := range list {
-		k := keys[r.owner]
-		if k == nil {
-			if k, err = s.key(tx, r.owner, true); err != nil {
-				return 0, err
-			}
-			keys[r.owner] = k
-		}
 		if table == "translate_term" {
 			if err = insertTerms(tx, k, r.glossary, Dictionary{Source: r.from, Target: r.to, Terms: []Term{{r.source, r.target}}}); err == nil {
 				_, err = tx.Exec(`DELETE FROM translate_term WHERE glossary = $1 AND source_lang = $2 AND target_lang = $3 AND source = $4`, r.glossary, r.from, r.to, r.source)

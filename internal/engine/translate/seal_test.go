@@ -2,6 +2,7 @@ package translate
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -84,6 +85,29 @@ func TestSealedAtRest(t *testing.T) {
 		if _, err := do(lost, "org_a", "GET", "/v1/translate/memory", "", nil); problem.As(err).ID != "translate.sealed" {
 			t.Errorf("with another key: %v", err)
 		}
+		if got := first(t, post(t, lost, "/v1/translate", map[string]any{"text": "Thank you for your patience.", "source": "en", "target": "zh"})); got["quality"] != qualityDictionary {
+			t.Errorf("without what was remembered: %v", got)
+		}
+		unit := map[string]any{"units": []map[string]any{{"source": "en", "target": "zh", "source_text": "Good night.", "target_text": "晚安。"}}}
+		body, err := json.Marshal(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := do(lost, "org_a", "POST", "/v1/translate/memory", "application/json", body); problem.As(err).ID != sealedID {
+			t.Errorf("beside what is lost: %v", err)
+		}
+		all, err := lost.store.glossaries(t.Context(), "org_a")
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		for _, path := range []string{"/v1/translate/memory?all=true", "/v1/translate/glossaries/" + all[0].ID} {
+			if _, err := do(lost, "org_a", "DELETE", path, "", nil); err != nil {
+				t.Fatal(path, err)
+			}
+		}
+		if _, err := do(lost, "org_a", "POST", "/v1/translate/memory", "application/json", body); err != nil {
+			t.Errorf("begun anew: %v", err)
+		}
 	})
 }
 
@@ -114,6 +138,8 @@ func TestPlainRowsAreSealed(t *testing.T) {
 			return err
 		}))
 		e := engineOn(t, d)
+		must(e.SealPlain(t.Context()))
+		must(e.SealPlain(t.Context()))
 		found, revision, err := e.store.exact(t.Context(), "org_a", "en", "zh", []string{"Sentence  7.", "Sentence 1000."})
 		if err != nil || revision != 3 || found["Sentence  7."] != "第 7 句。" || len(found) != 2 {
 			t.Errorf("%v %d %v", found, revision, err)

@@ -3,9 +3,9 @@ package translate
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -27,7 +27,7 @@ const (
 type store struct {
 	db     *db.DB
 	sealer *secret.Sealer // nil: nothing can be kept
-	moved  atomic.Bool    // what versions before sealing stored is sealed
+	log    *slog.Logger
 }
 
 // Glossary is a list of terms. A term belongs to a pair of languages.
@@ -75,7 +75,7 @@ func checkDictionary(d *Dictionary) error {
 // createGlossary stores a new glossary.
 func (s *store) createGlossary(ctx context.Context, owner, name string, dicts []Dictionary) (*Glossary, error) {
 	var g *Glossary
-	err := s.update(ctx, func(tx *db.Tx) error {
+	err := s.db.Update(ctx, func(tx *db.Tx) error {
 		var n int64
 		if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_glossary WHERE owner = $1`, owner).Scan(&n); err != nil {
 			return err
@@ -157,7 +157,7 @@ func readGlossary(tx *db.Tx, owner, id string) (*Glossary, error) {
 
 // glossary reads one without its terms.
 func (s *store) glossary(ctx context.Context, owner, id string) (g *Glossary, err error) {
-	err = s.view(ctx, func(tx *db.Tx) error {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
 		g, err = readGlossary(tx, owner, id)
 		return err
 	})
@@ -166,7 +166,7 @@ func (s *store) glossary(ctx context.Context, owner, id string) (g *Glossary, er
 
 // glossaries lists an owner's.
 func (s *store) glossaries(ctx context.Context, owner string) (all []Glossary, err error) {
-	err = s.view(ctx, func(tx *db.Tx) error {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
 		all = []Glossary{}
 		ids, err := column(tx, `SELECT id FROM translate_glossary WHERE owner = $1 ORDER BY id`, owner)
 		if err != nil {
@@ -202,7 +202,7 @@ func column(tx *db.Tx, query string, args ...any) (list []string, err error) {
 
 // changeGlossary renames a glossary (name not "") and replaces (or, with merge, adds to) the terms of the pairs given.
 func (s *store) changeGlossary(ctx context.Context, owner, id, name string, dicts []Dictionary, merge bool) (g *Glossary, err error) {
-	err = s.update(ctx, func(tx *db.Tx) error {
+	err = s.db.Update(ctx, func(tx *db.Tx) error {
 		n, err := tx.Exec(`UPDATE translate_glossary SET name = CASE WHEN $1 = '' THEN name ELSE $2 END, updated_at = $3 WHERE id = $4 AND owner = $5`,
 			name, name, db.Micros(tx.Now()), id, owner)
 		if err != nil {
@@ -244,7 +244,7 @@ func deleteTerms(tx *db.Tx, owner, id, source, target string) (int64, error) {
 
 // deleteDictionary deletes a glossary's terms of a pair.
 func (s *store) deleteDictionary(ctx context.Context, owner, id, source, target string) error {
-	return s.update(ctx, func(tx *db.Tx) error {
+	return s.db.Update(ctx, func(tx *db.Tx) error {
 		n, err := deleteTerms(tx, owner, id, source, target)
 		if err == nil && n == 0 {
 			return noGlossary(id)
@@ -255,7 +255,7 @@ func (s *store) deleteDictionary(ctx context.Context, owner, id, source, target 
 
 // deleteGlossary deletes a glossary with its terms.
 func (s *store) deleteGlossary(ctx context.Context, owner, id string) error {
-	return s.update(ctx, func(tx *db.Tx) error {
+	return s.db.Update(ctx, func(tx *db.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM translate_sealed_term WHERE owner = $1 AND glossary = $2`, owner, id); err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func (s *store) deleteGlossary(ctx context.Context, owner, id string) error {
 
 // terms reads a glossary's terms for a pair of languages. A glossary for a language serves its regions.
 func (s *store) terms(ctx context.Context, owner, id, source, target string) (all []Term, err error) {
-	err = s.view(ctx, func(tx *db.Tx) error {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
 		all = nil
 		var n int64
 		if err := tx.QueryRow(`SELECT COUNT(*) FROM translate_glossary WHERE id = $1 AND owner = $2`, id, owner).Scan(&n); err != nil {
@@ -342,7 +342,7 @@ func (s *store) addUnits(ctx context.Context, owner string, units []Unit) error 
 	if len(units) == 0 {
 		return nil
 	}
-	return s.update(ctx, func(tx *db.Tx) error {
+	return s.db.Update(ctx, func(tx *db.Tx) error {
 		k, err := s.key(tx, owner, true)
 		if err != nil {
 			return err
@@ -380,7 +380,7 @@ func insertUnits(tx *db.Tx, k *ownerKey, units []Unit) error {
 
 // units reads an owner's units of a pair ("" for any language), in a stable order, after the one of the cursor.
 func (s *store) units(ctx context.Context, owner, source, target, after string, limit int) (all []Unit, next string, err error) {
-	err = s.view(ctx, func(tx *db.Tx) error {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
 		all, next, err = s.readUnits(tx, owner, source, target, after, limit)
 		return err
 	})
@@ -419,7 +419,7 @@ func (s *store) readUnits(tx *db.Tx, owner, source, target, after string, limit 
 
 // deleteUnits deletes an owner's units: one by its source text, or all of a pair, or all.
 func (s *store) deleteUnits(ctx context.Context, owner, source, target, text string) (n int64, err error) {
-	err = s.update(ctx, func(tx *db.Tx) error {
+	err = s.db.Update(ctx, func(tx *db.Tx) error {
 		hash := ""
 		if text != "" {
 			k, err := s.key(tx, owner, false)
@@ -439,7 +439,7 @@ func (s *store) deleteUnits(ctx context.Context, owner, source, target, text str
 
 // exact finds the units of the source texts.
 func (s *store) exact(ctx context.Context, owner, source, target string, texts []string) (found map[string]string, revision int64, err error) {
-	err = s.view(ctx, func(tx *db.Tx) error {
+	err = s.db.View(ctx, func(tx *db.Tx) error {
 		found = map[string]string{}
 		err := tx.QueryRow(`SELECT revision FROM translate_memory WHERE owner = $1 AND units > 0`, owner).Scan(&revision)
 		if errors.Is(err, db.ErrNoRows) {

@@ -102,7 +102,7 @@ func New(o Options) (*Engine, error) {
 	if o.Identify == nil {
 		o.Identify = guess
 	}
-	e := &Engine{o: o, dict: &dictionary{}, apt: newApertium(o.Dir.Path("apertium", "modes"), o.Log), store: &store{db: o.DB, sealer: o.Sealer}}
+	e := &Engine{o: o, dict: &dictionary{}, apt: newApertium(o.Dir.Path("apertium", "modes"), o.Log), store: &store{db: o.DB, sealer: o.Sealer, log: o.Log}}
 	e.routes = routes{[]machine{e.dict, e.apt}}
 	e.index = newFuzzyCache(e.store)
 	e.serves = map[string]handler{}

@@ -53,7 +53,8 @@ func wildcards(pattern string) (names []string) {
 func shared(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Tollgate-Cost, X-Tollgate-Units, Retry-After, Content-Disposition, X-Engine, X-Model, X-Quality, X-Voice")
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Tollgate-Cost, X-Tollgate-Units, Retry-After, Content-Disposition, X-Engine, X-Model, X-Quality, X-Voice, "+
+		"X-Translate-Characters, X-Translate-Source, X-Translate-Via, X-Translate-Ignored")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}

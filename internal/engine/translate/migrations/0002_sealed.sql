@@ -5,9 +5,10 @@ CREATE TABLE translate_key (
   secret {{blob}} NOT NULL,
   sealed_by TEXT NOT NULL
 );
+CREATE INDEX translate_key_sealed ON translate_key (sealed_by);
 
--- They take the place of translate_term and translate_unit, whose rows the engine seals and moves here when it first reads
--- them. hash is a keyed one of the source text.
+-- They take the place of translate_term and translate_unit, whose rows the server seals and moves here when it
+-- starts. hash is a keyed one of the source text.
 CREATE TABLE translate_sealed_term (
   owner TEXT NOT NULL,
   glossary TEXT NOT NULL REFERENCES translate_glossary (id) ON DELETE CASCADE,
