@@ -174,6 +174,11 @@ const scenarios = {
     await page.setViewportSize(phone);
     await inspect(page, 'enlarged-dark-en-390');
     await page.setViewportSize(desktop);
+    const hostile = { image: Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>').toString('base64'), format: 'svg+xml', width: 1, height: 1 };
+    await page.route('**/v1/vision/enhance', (route) => route.fulfill({ json: hostile }), { times: 1 });
+    await task('enhance');
+    assert.equal(await answer.textContent(), 'The answer is no picture that can be shown here.');
+    assert.equal(await answer.locator('img, a').count(), 0);
     const file = (name, buffer) => page.getByLabel('Image', { exact: true }).setInputFiles({ name, mimeType: 'image/jpeg', buffer: Buffer.from(buffer) });
     await file('note.jpg', 'this is a letter');
     await task('denoise', /422: .*not an image that can be read/);
@@ -246,6 +251,16 @@ const scenarios = {
     assert.ok(seconds > 0.5 && seconds < 10, `${seconds} s`);
     assert.equal(await page.locator('#tryunits').textContent(), '27 characters');
     await inspect(page, 'spoken-light-en-1280');
+    await page.route('**/v1/audio/speech', (route) => route.fulfill({ contentType: 'text/html', body: '<script>alert(1)</script>' }), { times: 1 });
+    await page.evaluate(() => {
+      const make = URL.createObjectURL;
+      URL.createObjectURL = (blob) => { window.made = blob.type; return make.call(URL, blob); };
+    });
+    const src = await player.getAttribute('src');
+    await send();
+    await page.waitForFunction(() => window.made);
+    assert.equal(await page.evaluate(() => window.made), 'audio/wav');
+    await page.waitForFunction((old) => document.querySelector('#tryanswer audio').src !== old, src);
 
     await page.getByLabel('What to try').selectOption('transcribe');
     await send();
@@ -253,8 +268,14 @@ const scenarios = {
     await page.getByLabel('Sound', { exact: true }).setInputFiles({ name: 'cut.wav', mimeType: 'audio/wav', buffer: Buffer.from('RIFF\x10\0\0\0WAVEfmt ') });
     await send();
     await says(status(page), /^4\d\d: /);
-    await page.getByRole('button', { name: 'Record' }).click();
+    await page.evaluate(() => { // two clicks while the browser asks for leave
+      const media = navigator.mediaDevices, ask = media.getUserMedia.bind(media);
+      window.asked = 0;
+      media.getUserMedia = (wanted) => { window.asked++; return ask(wanted); };
+    });
+    await page.getByRole('button', { name: 'Record' }).evaluate((b) => { b.click(); b.click(); });
     await page.getByRole('button', { name: 'Stop recording' }).waitFor();
+    assert.equal(await page.evaluate(() => window.asked), 1);
     await page.waitForTimeout(1200);
     await page.getByRole('button', { name: 'Stop recording' }).click();
     await says(status(page), /^Recorded: \d\.\d s\. Send it\.$/);

@@ -131,6 +131,30 @@ const scenarios = {
     await page.keyboard.press('Escape'); // discards, and leaves the window open
     await mic.waitFor();
     assert.equal(await chat.locator('.m.user').count(), 0);
+    // While the browser asks for leave: who closes the window is not recorded, and two presses open one microphone.
+    await page.evaluate(() => {
+      const media = navigator.mediaDevices, ask = media.getUserMedia.bind(media);
+      const leave = new Promise((ok) => { window.allow = ok; });
+      window.given = [];
+      media.getUserMedia = async (wanted) => {
+        await leave;
+        const stream = await ask(wanted);
+        window.given.push(stream.getTracks()[0]);
+        return stream;
+      };
+    });
+    const live = (given) => page.waitForFunction(([n, live]) => window.given.length === n && window.given.filter((track) => track.readyState === 'live').length === live, given);
+    await mic.click();
+    await chat.getByRole('button', { name: 'Close chat' }).click();
+    await page.evaluate(() => window.allow());
+    await live([1, 0]);
+    await page.getByRole('button', { name: 'Open chat' }).click();
+    assert.equal(await mic.getAttribute('aria-pressed'), 'false');
+    await mic.evaluate((b) => { b.click(); b.click(); });
+    await stop.waitFor();
+    await live([3, 1]);
+    await page.keyboard.press('Escape');
+    await live([3, 0]);
     await mic.click();
     await stop.waitFor();
     await page.waitForTimeout(3500); // the recording is as long
@@ -144,6 +168,19 @@ const scenarios = {
     await says(chat.locator('.m.user'), body.heard.text);
     await chat.locator('.m.bot').nth(1).waitFor();
     await mic.waitFor();
+    // A recording that ends while something written is being answered is not lost without a word.
+    await mic.click();
+    await stop.waitFor();
+    let answer;
+    const asked = new Promise((ok) => { answer = ok; });
+    await page.route('**/messages', (route) => answer(route), { times: 1 });
+    await chat.getByLabel('Write a message').fill('What is a hold?');
+    await page.keyboard.press('Enter');
+    const route = await asked;
+    await page.evaluate(() => window.given.at(-1).stop());
+    await says(chat.getByRole('alert'), 'What you said was not sent');
+    await route.continue();
+    await chat.locator('.m.bot').nth(2).waitFor();
     // A browser without a microphone to give is told so; one without means to record has no button.
     const deaf = await open();
     await deaf.addInitScript(() => { delete window.MediaRecorder; });

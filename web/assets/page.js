@@ -249,6 +249,9 @@ function setUpTry(form) {
     return urls.at(-1);
   }
 
+  // A provider's answer must not choose what the page's own origin serves: these types run no scripts.
+  const pictures = ["png", "jpeg", "webp"], sounds = ["audio/wav", "audio/mpeg", "audio/ogg", "audio/flac", "audio/aac", "audio/mp4"];
+
   const listen = sound(form, report);
 
   async function transcribe(key) {
@@ -266,7 +269,9 @@ function setUpTry(form) {
   function speak(key) {
     const body = { voice: by("tryvoice").value, input: by("trysay").value, response_format: "wav" };
     return whole("/v1/audio/speech", body, key, (result) => {
-      const player = Object.assign(document.createElement("audio"), { controls: true, src: shown(result) });
+      if (!(result instanceof Blob)) return;
+      const made = new Blob([result], { type: sounds.find((type) => type === result.type.split(";")[0]) ?? sounds[0] });
+      const player = Object.assign(document.createElement("audio"), { controls: true, src: shown(made) });
       player.setAttribute("aria-label", say("sound"));
       answer.append(player, save(player.src, "speech.wav"));
     });
@@ -281,6 +286,7 @@ function setUpTry(form) {
     if (task === "enhance") body.append("scale", "2");
     await whole("/v1/vision/" + task, body, key, async (result) => {
       if (result.image?.length) { // a picture, in base64
+        if (!pictures.includes(result.format)) return answer.append(say("nopicture"));
         const made = new Blob([Uint8Array.from(atob(result.image), (c) => c.charCodeAt(0))], { type: "image/" + result.format });
         const before = await createImageBitmap(file).catch(() => null);
         if (before) answer.append(figure(file, say("before", { w: before.width, h: before.height })));
@@ -391,21 +397,27 @@ function setUpTry(form) {
 function sound(form, report) {
   const button = by("trysound") && by("tryrecorder"), state = { heard: null };
   if (!button || !navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) return state;
-  let recorder = null;
+  let recorder = null, starting = false;
   button.hidden = false;
   by("trysound").addEventListener("change", () => { state.heard = null; });
   button.addEventListener("click", async () => {
     if (recorder) return recorder.stop();
+    if (starting) return; // the browser is asking for leave
+    starting = true;
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch {
       return report(say("deaf"), "bad");
+    } finally {
+      starting = false;
     }
     const pieces = [];
     recorder = new MediaRecorder(stream);
+    const limit = setTimeout(() => recorder?.stop(), 60_000);
     recorder.ondataavailable = (event) => pieces.push(event.data);
     recorder.onstop = async () => {
+      clearTimeout(limit);
       for (const track of stream.getTracks()) track.stop();
       recorder = null;
       button.textContent = say("speak");
