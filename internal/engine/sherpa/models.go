@@ -21,28 +21,40 @@ type Model struct {
 	Name      string   // of the folder
 	Type      string   // as sherpa-onnx's configuration calls it
 	Streaming bool     // made for live sound; here it gets whole utterances all the same
-	Languages []string // ISO 639-1; none where it is not known, then any may be tried
+	Languages []string // ISO 639-1, [Any] for a model of all; none where they are not known
 	Licence   string   // as the operator has stated it
 	Need      string   // what it needs before it can be used; "" for nothing
 
 	wire wire.Model
 }
 
-// Understands reports whether the model may know a language, named by its ISO 639-1 code. "" is one that it finds out.
+// Any among a model's languages says that it takes every one.
+const Any = "*"
+
+// Understands reports whether the model may know a language, named by its ISO 639-1 code. "" is one that it finds out. One whose
+// languages are not known may know any: it is for who names the model to say.
 func (m *Model) Understands(language string) bool {
-	return language == "" || len(m.Languages) == 0 || slices.Contains(m.Languages, language)
+	return language == "" || len(m.Languages) == 0 || slices.Contains(m.Languages, language) || slices.Contains(m.Languages, Any)
+}
+
+// Only is the one language of a model that has a single one, or else "".
+func (m *Model) Only() string {
+	if len(m.Languages) == 1 && m.Languages[0] != Any {
+		return m.Languages[0]
+	}
+	return ""
 }
 
 // Identifies reports whether the model finds out by itself which of several languages is spoken.
 func (m *Model) Identifies() bool {
-	return (m.Type == "whisper" || m.Type == "sense_voice") && len(m.Languages) != 1
+	return (m.Type == "whisper" || m.Type == "sense_voice") && m.Only() == ""
 }
 
 // TranslatesFrom reports whether the model gives English for what is said in a language, "" for one that it finds out.
 func (m *Model) TranslatesFrom(language string) bool {
 	switch m.Type {
 	case "whisper":
-		return len(m.Languages) != 1 && m.Understands(language)
+		return m.Only() == "" && m.Understands(language)
 	case "canary":
 		return language != "" && m.Understands(language)
 	}
@@ -176,7 +188,7 @@ func (m *Model) understand(dir string, c *card) error {
 	if m.Languages == nil {
 		m.Languages = languagesOf(plain)
 	}
-	for _, l := range m.Languages {
+	for _, l := range c.Languages {
 		if l == "" || len(l) > 8 {
 			return fmt.Errorf("languages by ISO 639-1 codes such as en in its model.json, not %q", l)
 		}
@@ -189,6 +201,9 @@ func (m *Model) understand(dir string, c *card) error {
 	maps.Copy(found, c.Files)
 	if m.Type = c.Type; m.Type == "" {
 		m.Type = guess(plain, found)
+	}
+	if m.Languages == nil {
+		m.Languages = languagesOfType(m.Type, plain, found["encoder"])
 	}
 	f, known := forms[m.Type]
 	switch {
@@ -318,4 +333,18 @@ func languagesOf(plain string) (all []string) {
 		}
 	}
 	return all
+}
+
+// languagesOfType are the languages of models that are known by their type: Whisper's are of English alone (".en" in the names
+// of files, and the distilled ones) or of any language, SenseVoice's of five.
+func languagesOfType(kind, plain, encoder string) []string {
+	switch {
+	case kind == "whisper" && (strings.Contains(plain, "distil") || strings.Contains(encoder, ".en-")):
+		return []string{"en"}
+	case kind == "whisper":
+		return []string{Any}
+	case kind == "sense_voice":
+		return []string{"zh", "en", "ja", "ko", "yue"}
+	}
+	return nil
 }

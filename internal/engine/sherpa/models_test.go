@@ -31,8 +31,11 @@ func TestFolders(t *testing.T) {
 		{name: "sherpa-onnx-nemo-parakeet-tdt-0.6b-v3-int8", files: "encoder.int8.onnx decoder.int8.onnx joiner.int8.onnx tokens.txt test_wavs", kind: "nemo_transducer"},
 		{name: "sherpa-onnx-whisper-tiny.en", files: "tiny.en-encoder.onnx tiny.en-encoder.int8.onnx tiny.en-decoder.onnx tiny.en-decoder.int8.onnx tiny.en-tokens.txt", kind: "whisper", languages: "en",
 			used: "tiny.en-decoder.int8.onnx tiny.en-encoder.int8.onnx tiny.en-tokens.txt"},
-		{name: "sherpa-onnx-whisper-small", files: "small-encoder.onnx small-decoder.onnx small-tokens.txt", kind: "whisper"},
-		{name: "my-own", files: "base-encoder.onnx base-decoder.onnx base-tokens.txt", kind: "whisper"},
+		{name: "sherpa-onnx-whisper-small", files: "small-encoder.onnx small-decoder.onnx small-tokens.txt", kind: "whisper", languages: "*"},
+		{name: "my-own", files: "base-encoder.onnx base-decoder.onnx base-tokens.txt", kind: "whisper", languages: "*"},
+		{name: "my-other", files: "base.en-encoder.onnx base.en-decoder.onnx base.en-tokens.txt", kind: "whisper", languages: "en"},
+		{name: "sherpa-onnx-whisper-distil-large-v3", files: "distil-large-v3-encoder.onnx distil-large-v3-decoder.onnx distil-large-v3-tokens.txt", kind: "whisper", languages: "en"},
+		{name: "my-sense-voice", files: "model.onnx tokens.txt", kind: "sense_voice", languages: "zh en ja ko yue"},
 		{name: "sherpa-onnx-moonshine-tiny-en-int8", files: "preprocess.onnx encode.int8.onnx uncached_decode.int8.onnx cached_decode.int8.onnx tokens.txt", kind: "moonshine", languages: "en"},
 		{name: "sherpa-onnx-moonshine-base-ko-quantized", files: "encoder_model.ort decoder_model_merged.ort tokens.txt", kind: "moonshine", languages: "ko", used: "encoder_model.ort decoder_model_merged.ort tokens.txt"},
 		{name: "sherpa-onnx-sense-voice-zh-en-ja-ko-yue-2024-07-17", files: "model.onnx model.int8.onnx tokens.txt", kind: "sense_voice", languages: "zh en ja ko yue", used: "model.int8.onnx tokens.txt"},
@@ -55,7 +58,7 @@ func TestFolders(t *testing.T) {
 		{name: "empty", need: "its type stated"},
 		{name: "vits-voice-en", files: "en.onnx tokens.txt", languages: "en", need: "its type stated"},
 		{name: "streaming-paraformer", files: "model.onnx tokens.txt", kind: "paraformer", streaming: true, need: "a file for encoder"},
-		{name: "streaming-whisper", files: "a-encoder.onnx a-decoder.onnx a-tokens.txt", kind: "whisper", streaming: true, need: "streaming to be false"},
+		{name: "streaming-whisper", files: "a-encoder.onnx a-decoder.onnx a-tokens.txt", kind: "whisper", streaming: true, languages: "*", need: "streaming to be false"},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
@@ -114,6 +117,9 @@ func TestCards(t *testing.T) {
 		filepath.Base(m.wire.Files["model"]) != "a.onnx" || m.wire.Rate != 8000 || m.wire.Features != 64 {
 		t.Errorf("%+v", m)
 	}
+	if m := planted(t, "mine", "model.onnx tokens.txt", `{"type":"dolphin","languages":["*"]}`); m.Need != "" || !m.Understands("ja") || m.Only() != "" || m.Identifies() {
+		t.Errorf("%+v", m)
+	}
 	for card, want := range map[string]string{
 		`{"type":"gpt"}`:    "not supported",
 		`{"typ":"whisper"}`: "unknown field",
@@ -143,6 +149,7 @@ func TestAbilities(t *testing.T) {
 		{Model{Type: "whisper"}, true, "", true},
 		{Model{Type: "whisper"}, true, "zh", true},
 		{Model{Type: "whisper", Languages: []string{"en"}}, false, "", false},
+		{Model{Type: "whisper", Languages: []string{"*"}}, true, "zh", true},
 		{Model{Type: "sense_voice", Languages: []string{"zh", "en"}}, true, "zh", false},
 		{Model{Type: "canary", Languages: []string{"en", "de"}}, false, "de", true},
 		{Model{Type: "canary", Languages: []string{"en", "de"}}, false, "", false},

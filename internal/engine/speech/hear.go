@@ -19,7 +19,7 @@ type Transcript struct {
 	Confidence float64 // of the words, weighted by their length; 0 where there are none, or the recogniser gives none
 	Engine     string
 	Model      string
-	Quality    string // "demo", or "" where it is not known
+	Quality    string // "demo", "partial", or what its translation is of; "" where it is not known
 }
 
 // Segment is what was said between two pauses, in seconds since the beginning. One with a text has no words where the
@@ -30,6 +30,8 @@ type Segment struct {
 	Language   string // as the recogniser tells it, or ""
 	Words      []Word
 	Confidence float64
+
+	untranslated bool // it was to be translated and could not
 }
 
 // Recognise gives what is said in a recording in any format that is decoded here. language is an ISO 639 code, or "" for the

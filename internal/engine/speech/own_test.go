@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -123,13 +124,21 @@ func TestChoice(t *testing.T) {
 		sherpatest.Streaming(t, root, "b-streaming-zipformer-ctc-en")
 		sherpatest.Offline(t, root, "c-zipformer-ctc-de-fr")
 		sherpatest.Offline(t, root, "something")
+		sherpatest.Offline(t, root, "a-zipformer-ctc-unknown")
+		card := filepath.Join(sherpatest.Offline(t, root, "z-zipformer-ctc-any"), "model.json")
+		if err := os.WriteFile(card, []byte(`{"languages":["es","ja"]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	})
 	for _, c := range []struct{ name, language, want, id string }{
 		{"", "", "b-streaming-zipformer-ctc-en", ""},
 		{"", "zh-CN", "a-zipformer-ctc-zh", ""},
 		{"", "en", "b-streaming-zipformer-ctc-en", ""},
 		{"demo-upstream", "fr", "c-zipformer-ctc-de-fr", ""},
-		{"", "es", "", "engine.needs_upstream"},
+		{"", "es", "z-zipformer-ctc-any", ""},
+		{"", "ko", "", "engine.needs_upstream"},
+		{"a-zipformer-ctc-unknown", "ko", "a-zipformer-ctc-unknown", ""},
+		{"a-zipformer-ctc-unknown", "", "a-zipformer-ctc-unknown", ""},
 		{"pocketsphinx", "en", "en-us", ""},
 		{"pocketsphinx", "", "en-us", ""},
 		{"pocketsphinx", "de", "", "engine.needs_upstream"},
@@ -169,7 +178,10 @@ func TestChoice(t *testing.T) {
 			infos[i.Model] = i
 		}
 	}
-	if len(infos) != 4 || !infos["c-zipformer-ctc-de-fr"].Ready || infos["something"].Ready || !strings.Contains(infos["something"].Need, "model.json") {
+	if i := infos["a-zipformer-ctc-unknown"]; i.Ready || !strings.Contains(i.Need, "its languages in a model.json") {
+		t.Errorf("%+v", i)
+	}
+	if len(infos) != 6 || !infos["c-zipformer-ctc-de-fr"].Ready || infos["something"].Ready || !strings.Contains(infos["something"].Need, "model.json") {
 		t.Errorf("%+v", infos)
 	}
 }
@@ -223,6 +235,80 @@ func TestOwnTranslation(t *testing.T) {
 	}
 	if by, err := e.recogniser("", ""); err != nil || by.about().model != "sense-voice-zh-en" {
 		t.Errorf("who finds out the language: %+v %v", by, err)
+	}
+}
+
+// polyglot hears each utterance in the next of its languages, and after the last that it may until it is stopped.
+type polyglot struct {
+	mu        sync.Mutex
+	languages []string
+	heard     int
+	most      int
+}
+
+func (p *polyglot) about() about { return about{engine: "polyglot", model: "polyglot", width: 1} }
+
+func (p *polyglot) hear(ctx context.Context, _ []int16) (heard, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.heard == p.most {
+		<-ctx.Done()
+		return heard{}, ctx.Err()
+	}
+	l := p.languages[p.heard%len(p.languages)]
+	p.heard++
+	return heard{text: "said in " + l, language: l}, nil
+}
+
+// TestPartialTranslation: what has no translation stays as it was heard, and says so; where nothing has, it is soon refused.
+func TestPartialTranslation(t *testing.T) {
+	e := bare(t)
+	e.o.Translate = func(_ context.Context, _, text, from, _ string) (string, string, error) {
+		switch from {
+		case "zh":
+			return "in English", "dictionary", nil
+		case "ja":
+			return "", "", engine.NeedsUpstream("translation from Japanese to English")
+		}
+		return "", "", context.DeadlineExceeded
+	}
+	var pcm []int16
+	for range 9 {
+		pcm = append(append(pcm, hum(1500)...), hiss(1500, -70)...)
+	}
+	wav := encodeWAV(pcm, rate)
+	translate := func(most int, languages ...string) (*recorder, *verbose, error) {
+		p, w, v := &polyglot{languages: languages, most: most}, &recorder{}, &verbose{}
+		each := e.translatable(t.Context(), "", "")
+		err := e.transcribe(t.Context(), w, &transcription{audio: wav, format: "verbose_json", segments: true}, p, "translate", each,
+			func(h *Transcript) error { return e.toEnglish(t.Context(), "", h) })
+		if err == nil {
+			if err := json.Unmarshal(w.body.Bytes(), v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return w, v, err
+	}
+	w, v, err := translate(9, "zh", "ja", "en")
+	if err != nil || v.Quality != "partial" || v.Language != "english" || len(v.Segments) != 9 || w.used == 0 {
+		t.Fatalf("%v %s", err, w.body.String())
+	}
+	for i, want := range []verboseSegment{{Text: "in English"}, {Text: "said in ja", Language: "ja"}, {Text: "said in en"}} {
+		if got := v.Segments[i]; got.Text != want.Text || got.Language != want.Language {
+			t.Errorf("%+v", got)
+		}
+	}
+	for _, language := range []string{"ja", ""} {
+		if w, _, err := translate(hopeless, language); idOf(err) != "engine.needs_upstream" || w.used != 0 {
+			t.Errorf("no translation from %q: %v", language, err)
+		}
+	}
+	if _, _, err := translate(9, "zh", "ja", "de"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a failure is no gap: %v", err)
+	}
+	h := &Transcript{Segments: []Segment{{Text: "你好", Language: "zh"}, {Text: "hm"}}}
+	if err := e.toEnglish(t.Context(), "", h); err != nil || h.Text != "in English hm" || h.Segments[1].Language != "und" || h.Quality != "partial" {
+		t.Errorf("%+v %v", h, err)
 	}
 }
 

@@ -63,8 +63,8 @@ func (o *own) about() about {
 	switch {
 	case o.translate:
 		a.language = "en"
-	case o.language == "" && len(o.model.Languages) == 1:
-		a.language = o.model.Languages[0]
+	case o.language == "":
+		a.language = o.model.Only()
 	}
 	return a
 }
@@ -84,7 +84,7 @@ func (o *own) hear(ctx context.Context, pcm []int16) (heard, error) {
 	return heard{h.Text, h.Language, words}, nil
 }
 
-// owns are the operator's models that a product may use: the one that it names, or all that work.
+// owns are the operator's models that a product may use: the one that it names, or all that work and whose languages are known.
 func (e *Engine) owns(name string) (all []sherpa.Model, named bool) {
 	models := e.sherpa.Models()
 	if i := slices.IndexFunc(models, func(m sherpa.Model) bool { return m.Name == name }); i >= 0 {
@@ -93,7 +93,7 @@ func (e *Engine) owns(name string) (all []sherpa.Model, named bool) {
 	if name == sphinxEngine || !e.sherpa.Ready() {
 		return nil, name == sphinxEngine
 	}
-	return slices.DeleteFunc(models, func(m sherpa.Model) bool { return m.Need != "" }), false
+	return slices.DeleteFunc(models, func(m sherpa.Model) bool { return m.Need != "" || len(m.Languages) == 0 }), false
 }
 
 // recogniser chooses what understands a language: the one that the product names; else a model of the operator's, of
@@ -180,8 +180,11 @@ func (e *Engine) describeOwn() []engine.Info {
 	var infos []engine.Info
 	for _, m := range all {
 		i := engine.Info{Engine: sherpaEngine, Model: m.Name, Version: sherpa.Version, Ready: ready && m.Need == "", Need: m.Need, Licence: m.Licence}
-		if !ready {
+		switch {
+		case !ready:
 			i.Need = "scripts/install-engines sherpa"
+		case m.Need == "" && len(m.Languages) == 0: // else it would hear nonsense in most
+			i.Ready, i.Need = false, "its languages in a model.json, or a product that names the model, as they are unknown (docs/engines.md)"
 		}
 		infos = append(infos, i)
 	}

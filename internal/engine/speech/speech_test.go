@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -30,10 +31,41 @@ func enginesDir(t testing.TB) engine.Dir {
 	return dir
 }
 
-// whole is an engine with everything installed.
+// shipped is the engines directory without models of the operator's.
+func shipped(t testing.TB) engine.Dir {
+	t.Helper()
+	installed, err := filepath.Abs(string(enginesDir(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	link := func(parts []string, but string) {
+		entries, err := os.ReadDir(filepath.Join(append([]string{installed}, parts...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range entries {
+			name := filepath.Join(append(parts[:len(parts):len(parts)], f.Name())...)
+			if f.Name() == but {
+				continue
+			}
+			if err := os.Symlink(filepath.Join(installed, name), filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "speech"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link(nil, "speech")
+	link([]string{"speech"}, "models")
+	return engine.Dir(dir)
+}
+
+// whole is an engine with everything that is shipped.
 func whole(t testing.TB) *Engine {
 	t.Helper()
-	dir := enginesDir(t)
+	dir := shipped(t)
 	run := onnx.New(onnx.Options{Dir: dir})
 	e, err := New(Options{Dir: dir, ONNX: run})
 	if err != nil {

@@ -1,6 +1,7 @@
 package speech
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // transcription is what OpenAI's transcriptions and translations take, as far as it is of use here. prompt,
@@ -96,7 +98,7 @@ func (e *Engine) serveTranscription(ctx context.Context, r *engine.Request, w en
 	if err != nil {
 		return err
 	}
-	return e.transcribe(ctx, w, t, by, "transcribe", nil)
+	return e.transcribe(ctx, w, t, by, "transcribe", nil, nil)
 }
 
 func (e *Engine) serveTranslation(ctx context.Context, r *engine.Request, w engine.Writer) error {
@@ -111,43 +113,84 @@ func (e *Engine) serveTranslation(ctx context.Context, r *engine.Request, w engi
 	if err != nil {
 		return err
 	}
-	var change func(*Transcript) error
-	if !direct {
-		change = func(heard *Transcript) error { return e.toEnglish(ctx, r.Owner, heard) }
+	if direct {
+		return e.transcribe(ctx, w, t, by, "translate", nil, nil)
 	}
-	return e.transcribe(ctx, w, t, by, "translate", change)
+	return e.transcribe(ctx, w, t, by, "translate", e.translatable(ctx, r.Owner, by.about().language),
+		func(heard *Transcript) error { return e.toEnglish(ctx, r.Owner, heard) })
 }
 
-// toEnglish translates what was heard, by segments.
-func (e *Engine) toEnglish(ctx context.Context, owner string, heard *Transcript) (err error) {
+// partial is the quality of a translation of which some segments are left as they were heard.
+const partial = "partial"
+
+// hopeless is how many segments are heard before a translation of which none is possible is given up.
+const hopeless = 5
+
+// translatable is told each segment as it is heard, and ends what will be refused before all of it is recognised.
+func (e *Engine) translatable(ctx context.Context, owner, language string) func(Segment) error {
+	first := &Transcript{Language: language}
+	return func(s Segment) error {
+		if first.Segments = append(first.Segments, s); len(first.Segments) != hopeless {
+			return nil
+		}
+		if first.finish(); language == "" {
+			first.Language = e.spoken(first)
+		}
+		return e.toEnglish(ctx, owner, first)
+	}
+}
+
+// toEnglish translates what was heard, by segments. One of a language that nobody knows or translates stays as it was heard,
+// and is marked; where all are such it is an error.
+func (e *Engine) toEnglish(ctx context.Context, owner string, heard *Transcript) error {
+	var why error
+	left := 0
 	for i := range heard.Segments {
 		s := &heard.Segments[i]
-		from := s.Language
-		if from == "" {
-			from = heard.Language
-		}
-		switch from {
-		case "en":
+		s.Language = cmp.Or(s.Language, heard.Language)
+		if s.Language == "en" {
 			continue
-		case "":
-			return engine.NeedsUpstream("translation of speech in a language that is not recognised")
 		}
-		var quality string
-		if s.Text, quality, err = e.o.Translate(ctx, owner, s.Text, from, "en"); err != nil {
+		text, quality, err := e.english(ctx, owner, s)
+		switch {
+		case err != nil && !untranslatable(err):
 			return err
-		}
-		if quality != "" {
+		case err != nil:
+			s.Language, s.untranslated = cmp.Or(s.Language, "und"), true // ISO 639-2 for undetermined
+			why = cmp.Or(why, err)
+			left++
+			continue
+		case quality != "":
 			heard.Quality = quality
 		}
-		s.Words = nil // they are of another language
+		s.Text, s.Words = text, nil // they are of another language
+	}
+	if left > 0 && left == len(heard.Segments) {
+		return why
+	}
+	if left > 0 {
+		heard.Quality = partial
 	}
 	heard.Language = "en"
 	heard.finish()
 	return nil
 }
 
-// transcribe recognises and answers; change, if not nil, works on what was heard.
-func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcription, by recogniser, task string, change func(*Transcript) error) error {
+func (e *Engine) english(ctx context.Context, owner string, s *Segment) (text, quality string, err error) {
+	if s.Language == "" {
+		return "", "", engine.NeedsUpstream("translation of speech in a language that is not recognised")
+	}
+	return e.o.Translate(ctx, owner, s.Text, s.Language, "en")
+}
+
+// untranslatable reports whether an error of translation is of the language, and not of the moment.
+func untranslatable(err error) bool {
+	p := problem.As(err)
+	return problem.Is(err, problem.Invalid) || p.ID == "engine.needs_upstream" || p.ID == "engine.missing"
+}
+
+// transcribe recognises and answers. each, if not nil, is told every segment, and change works on what was heard.
+func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcription, by recogniser, task string, each func(Segment) error, change func(*Transcript) error) error {
 	leave, err := enter(ctx, e.heavy)
 	if err != nil {
 		return err
@@ -165,7 +208,7 @@ func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcripti
 	if t.stream {
 		return e.streamTranscript(ctx, w, by, pcm, used)
 	}
-	heard, err := e.recognise(ctx, by, pcm, nil)
+	heard, err := e.recognise(ctx, by, pcm, each)
 	if err == nil && change != nil {
 		err = change(heard)
 	}
@@ -232,6 +275,7 @@ type verboseSegment struct {
 	CompressionRatio float64 `json:"compression_ratio"`
 	NoSpeechProb     float64 `json:"no_speech_prob"`
 	Confidence       float64 `json:"confidence,omitempty"`
+	Language         string  `json:"language,omitempty"` // of one that could not be translated
 }
 
 func (t *transcription) answer(w engine.Writer, h *Transcript, task string) error {
@@ -259,8 +303,12 @@ func (t *transcription) verbose(p plain, h *Transcript, task string) verbose {
 	v := verbose{Task: task, Language: languageName(h.Language), Duration: thousandths(h.Seconds), plain: p}
 	for i, s := range h.Segments {
 		if t.segments {
-			v.Segments = append(v.Segments, verboseSegment{ID: i, Start: s.Start, End: s.End, Text: s.Text, Tokens: []int{},
-				AvgLogprob: meanLog(s.Words), CompressionRatio: 1, Confidence: s.Confidence})
+			out := verboseSegment{ID: i, Start: s.Start, End: s.End, Text: s.Text, Tokens: []int{},
+				AvgLogprob: meanLog(s.Words), CompressionRatio: 1, Confidence: s.Confidence}
+			if s.untranslated {
+				out.Language = s.Language
+			}
+			v.Segments = append(v.Segments, out)
 		}
 		if t.words {
 			v.Words = append(v.Words, s.Words...)
