@@ -250,7 +250,7 @@ function setUpTry(form) {
   }
 
   // A provider's answer must not choose what the page's own origin serves: these types run no scripts.
-  const pictures = ["png", "jpeg", "webp"], sounds = ["audio/wav", "audio/mpeg", "audio/ogg", "audio/flac", "audio/aac", "audio/mp4"];
+  const pictures = ["png", "jpeg", "webp"], sounds = { "audio/wav": "wav", "audio/mpeg": "mp3", "audio/ogg": "ogg", "audio/flac": "flac", "audio/aac": "aac", "audio/mp4": "m4a" };
 
   const listen = sound(form, report);
 
@@ -270,10 +270,11 @@ function setUpTry(form) {
     const body = { voice: by("tryvoice").value, input: by("trysay").value, response_format: "wav" };
     return whole("/v1/audio/speech", body, key, (result) => {
       if (!(result instanceof Blob)) return;
-      const made = new Blob([result], { type: sounds.find((type) => type === result.type.split(";")[0]) ?? sounds[0] });
+      const kind = result.type.split(";")[0], type = Object.hasOwn(sounds, kind) ? kind : "audio/wav";
+      const made = new Blob([result], { type });
       const player = Object.assign(document.createElement("audio"), { controls: true, src: shown(made) });
       player.setAttribute("aria-label", say("sound"));
-      answer.append(player, save(player.src, "speech.wav"));
+      answer.append(player, save(player.src, "speech." + sounds[type]));
     });
   }
 
