@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,48 +13,31 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
 	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child/childtest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // enginesDir is an engines directory with the installed library and a child built from this tree.
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
-	installed := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
-	library := installed.Path("lib", "libonnxruntime.so")
-	if library == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("the ONNX Runtime is not installed: scripts/install-engines, and TOLLGATE_ENGINES")
-		}
-		t.Skip("the ONNX Runtime is not installed")
-	}
-	library, err := filepath.Abs(library)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for _, d := range []string{"bin", "lib"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Symlink(library, filepath.Join(dir, "lib", "libonnxruntime.so")); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "tollgate-onnx"), "../../../cmd/tollgate-onnx")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the child: %v\n%s", err, out)
-	}
-	return engine.Dir(dir)
+	const library = "lib/libonnxruntime.so"
+	dir := enginetest.Own(t, enginetest.Dir(t, "the ONNX Runtime", library), library)
+	enginetest.Build(t, dir, "tollgate-onnx")
+	return dir
 }
 
 func newRuntime(t testing.TB, o onnx.Options) *onnx.Runtime {
 	t.Helper()
-	if o.Dir == "" {
-		o.Dir = enginesDir(t)
-	}
+	o.Dir = enginesDir(t)
+	return closed(t, o)
+}
+
+// closed is a runtime that the end of the test closes.
+func closed(t testing.TB, o onnx.Options) *onnx.Runtime {
+	t.Helper()
 	r := onnx.New(o)
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
@@ -68,7 +50,7 @@ func newRuntime(t testing.TB, o onnx.Options) *onnx.Runtime {
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []engine.Dir{"", engine.Dir(t.TempDir()), "/does/not/exist"} {
-		r := newRuntimeAt(t, dir)
+		r := closed(t, onnx.Options{Dir: dir})
 		if r.Ready() {
 			t.Errorf("%q: ready", dir)
 		}
@@ -77,17 +59,6 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%q: %v", dir, err)
 		}
 	}
-}
-
-func newRuntimeAt(t testing.TB, dir engine.Dir) *onnx.Runtime {
-	t.Helper()
-	r := onnx.New(onnx.Options{Dir: dir})
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
 }
 
 // TestRuntime runs small models on one child.
@@ -291,47 +262,9 @@ func testTooLarge(t *testing.T, r *onnx.Runtime) {
 	}
 }
 
-// TestChildRefuses: the child ends with a message, not with a crash, when what it gets is no request.
 func TestChildRefuses(t *testing.T) {
 	t.Parallel()
-	dir := enginesDir(t)
-	library := filepath.Join(string(dir), "lib", "libonnxruntime.so")
-	for name, c := range map[string]struct {
-		args  []string
-		stdin string
-		want  string
-	}{
-		"not a request":   {[]string{"-library", library}, "\x02\x00\x00\x00hi", "malformed"},
-		"endless request": {[]string{"-library", library}, "\xff\xff\xff\xff", "too large"},
-		"half a request":  {[]string{"-library", library}, "\x02\x00", "EOF"},
-		"no library":      {[]string{"-library", "/does/not/exist.so"}, "", "load the ONNX Runtime"},
-		"other library":   {[]string{"-library", "libc.so.6"}, "", "is not the ONNX Runtime"},
-	} {
-		cmd := exec.Command(filepath.Join(string(dir), "bin", "tollgate-onnx"), c.args...)
-		cmd.Stdin = strings.NewReader(c.stdin)
-		out, err := cmd.CombinedOutput()
-		if err == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), c.want) {
-			t.Errorf("%s: %v: %s", name, err, out)
-		}
-	}
-	out, err := exec.Command(filepath.Join(string(dir), "bin", "tollgate-onnx"), "-library", library, "-check").CombinedOutput()
-	if err != nil || !strings.HasPrefix(string(out), "ONNX Runtime 1.") {
-		t.Errorf("-check: %v: %s", err, out)
-	}
-}
-
-// TestPlatformIsFree: nothing that loads native code is in the platform's own binary.
-func TestPlatformIsFree(t *testing.T) {
-	t.Parallel()
-	out, err := exec.Command("go", "list", "-e", "-deps", "../../../cmd/tollgate").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for pkg := range strings.Lines(string(out)) {
-		if strings.Contains(pkg, "purego") || strings.Contains(pkg, "onnx/native") {
-			t.Errorf("the platform imports %s", pkg)
-		}
-	}
+	childtest.Refuses(t, enginesDir(t), "tollgate-onnx", "libonnxruntime.so", "the ONNX Runtime", "ONNX Runtime 1.")
 }
 
 // testKilled kills the child while it is used: that call fails, the next one does not.

@@ -1,12 +1,10 @@
 package sherpa_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +13,8 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child/childtest"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa/sherpatest"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -23,34 +23,10 @@ import (
 // enginesDir is an engines directory with the installed library, a child built from this tree, and no models.
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
-	installed := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
-	if installed.Path("lib", "libsherpa-onnx-c-api.so") == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("sherpa-onnx is not installed: scripts/install-engines, and TOLLGATE_ENGINES")
-		}
-		t.Skip("sherpa-onnx is not installed")
-	}
-	dir := t.TempDir()
-	for _, d := range []string{"bin", "lib", "speech/models"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"libsherpa-onnx-c-api.so", "libonnxruntime.so"} {
-		library, err := filepath.Abs(installed.Path("lib", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(library, filepath.Join(dir, "lib", name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "tollgate-sherpa"), "../../../cmd/tollgate-sherpa")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the child: %v\n%s", err, out)
-	}
-	return engine.Dir(dir)
+	const library = "lib/libsherpa-onnx-c-api.so"
+	dir := enginetest.Own(t, enginetest.Dir(t, "sherpa-onnx", library), library, "lib/libonnxruntime.so")
+	enginetest.Build(t, dir, "tollgate-sherpa")
+	return dir
 }
 
 func models(dir engine.Dir) string { return filepath.Join(string(dir), "speech", "models") }
@@ -171,10 +147,9 @@ func TestBadModels(t *testing.T) {
 	write(t, filepath.Join(sherpatest.Offline(t, root, "no-blank-zipformer-ctc"), "tokens.txt"), []byte("a 0\nb 1\nc 2\n"))
 	sherpatest.Offline(t, root, "wrong-type-sense-voice")
 	sherpatest.Offline(t, root, "good-zipformer-ctc")
-	var log bytes.Buffer
-	var mu sync.Mutex
+	var log enginetest.Log
 	now := clock.NewManual(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))
-	r := newRuntime(t, sherpa.Options{Dir: dir, Clock: now, Log: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))})
+	r := newRuntime(t, sherpa.Options{Dir: dir, Clock: now, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	good := func() {
 		t.Helper()
 		h, err := r.Decode(t.Context(), sherpa.Call{Model: model(t, r, "good-zipformer-ctc"), PCM: tones(300, 0, 400, 300, 300, 0)})
@@ -194,28 +169,15 @@ func TestBadModels(t *testing.T) {
 			t.Errorf("%s is described as %+v", name, m)
 		}
 	}
-	mu.Lock()
 	if said := log.String(); !strings.Contains(said, "junk-zipformer-ctc") || !strings.Contains(said, "rotobuf") || !strings.Contains(said, "<blk>") {
 		t.Errorf("the log does not tell the causes: %s", said)
 	}
-	mu.Unlock()
 	// Mended, it is used after its rest.
 	sherpatest.Offline(t, root, "truncated-zipformer-ctc")
 	now.Advance(time.Minute)
 	if h, err := r.Decode(t.Context(), sherpa.Call{Model: model(t, r, "truncated-zipformer-ctc"), PCM: tones(300, 0, 400, 300, 300, 0)}); err != nil || h.Text != "low" {
 		t.Errorf("mended: %+v %v", h, err)
 	}
-}
-
-type locked struct {
-	mu *sync.Mutex
-	b  *bytes.Buffer
-}
-
-func (l locked) Write(d []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(d)
 }
 
 func write(t testing.TB, path string, data []byte) {
@@ -261,44 +223,9 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestChildRefuses: the child ends with a message, not with a crash, when what it gets is no request.
 func TestChildRefuses(t *testing.T) {
 	t.Parallel()
-	dir := enginesDir(t)
-	library := filepath.Join(string(dir), "lib", "libsherpa-onnx-c-api.so")
-	child := filepath.Join(string(dir), "bin", "tollgate-sherpa")
-	for name, c := range map[string]struct{ library, stdin, want string }{
-		"not a request":   {library, "\x02\x00\x00\x00hi", "malformed"},
-		"endless request": {library, "\xff\xff\xff\xff", "too large"},
-		"half a request":  {library, "\x02\x00", "EOF"},
-		"no library":      {"/does/not/exist.so", "", "load sherpa-onnx"},
-		"other library":   {"libc.so.6", "", "is not sherpa-onnx"},
-	} {
-		cmd := exec.Command(child, "-library", c.library)
-		cmd.Stdin = strings.NewReader(c.stdin)
-		out, err := cmd.CombinedOutput()
-		if err == nil || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), c.want) {
-			t.Errorf("%s: %v: %s", name, err, out)
-		}
-	}
-	out, err := exec.Command(child, "-library", library, "-check").CombinedOutput()
-	if err != nil || !strings.HasPrefix(string(out), "sherpa-onnx "+sherpa.Version+" with ONNX Runtime 1.") {
-		t.Errorf("-check: %v: %s", err, out)
-	}
-}
-
-// TestPlatformIsFree: nothing that loads native code is in the platform's own binary.
-func TestPlatformIsFree(t *testing.T) {
-	t.Parallel()
-	out, err := exec.Command("go", "list", "-e", "-deps", "../../../cmd/tollgate").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for pkg := range strings.Lines(string(out)) {
-		if strings.Contains(pkg, "purego") || strings.Contains(pkg, "sherpa/native") {
-			t.Errorf("the platform imports %s", pkg)
-		}
-	}
+	childtest.Refuses(t, enginesDir(t), "tollgate-sherpa", "libsherpa-onnx-c-api.so", "sherpa-onnx", "sherpa-onnx "+sherpa.Version+" with ONNX Runtime 1.")
 }
 
 func BenchmarkDecode(b *testing.B) {

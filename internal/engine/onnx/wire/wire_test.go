@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child/childtest"
 )
 
 // drawTensor draws a tensor of any kind and shape.
@@ -112,61 +113,27 @@ func TestFrameRefuses(t *testing.T) {
 	}
 }
 
-// seeds are frames' payloads of every sort.
-func seeds(f *testing.F) {
-	f.Helper()
+// payloads are of every sort.
+func payloads(f *testing.F) [][]byte {
 	tensors := map[string]Tensor{"a": {Shape: []int64{1, 2}, F32: []float32{1, float32(math.NaN())}}}
-	for _, m := range []interface{ Frame() ([]byte, error) }{
+	return childtest.Payloads(f, []string{"\x00\x01\x00\x00\x01\x08\xff\xff\xff\xff\xff\xff\xff\x7f"},
 		&Request{Op: Run, Model: "/m.onnx", Outputs: []string{"y"}, Tensors: tensors},
 		&Request{Op: Describe, Model: "/m.onnx"},
 		&Answer{Tensors: map[string]Tensor{"b": {I64: []int64{1}}, "c": {Shape: []int64{0}, U8: []uint8{}}}},
 		&Answer{Refusal: "no"},
-		&Answer{Inputs: []Port{{"x", "float32", []int64{-1, 3}}}, Outputs: []Port{}},
-	} {
-		frame, err := m.Frame()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(frame[4:])
+		&Answer{Inputs: []Port{{"x", "float32", []int64{-1, 3}}}, Outputs: []Port{}})
+}
+
+// sameLength: nothing that was read is without meaning.
+func sameLength(t *testing.T, payload, written []byte) {
+	if len(written) != len(payload) {
+		t.Fatalf("%d bytes became %d", len(payload), len(written))
 	}
-	f.Add([]byte{})
-	f.Add([]byte{0, 1, 0, 0, 1, 8, 255, 255, 255, 255, 255, 255, 255, 127})
 }
 
-// FuzzRequest: what can be read can be written and read again to the same.
-func FuzzRequest(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		q, err := ParseRequest(payload)
-		if err != nil {
-			return
-		}
-		frame, err := q.Frame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(frame)-4 != len(payload) {
-			t.Fatalf("%d bytes became %d", len(payload), len(frame)-4)
-		}
-	})
-}
+func FuzzRequest(f *testing.F) { childtest.Fuzz(f, ParseRequest, sameLength, payloads(f)) }
 
-func FuzzAnswer(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		a, err := ParseAnswer(payload)
-		if err != nil {
-			return
-		}
-		frame, err := a.Frame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(frame)-4 != len(payload) {
-			t.Fatalf("%d bytes became %d", len(payload), len(frame)-4)
-		}
-	})
-}
+func FuzzAnswer(f *testing.F) { childtest.Fuzz(f, ParseAnswer, sameLength, payloads(f)) }
 
 func BenchmarkFrame(b *testing.B) {
 	q := &Request{Op: Run, Model: "m", Tensors: map[string]Tensor{"x": {Shape: []int64{3, 640, 640}, F32: make([]float32, 3*640*640)}}}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -79,5 +80,24 @@ func TestCache(t *testing.T) {
 	step("idle, but for itself", "a", 0, "b")
 	if err := get("d"); err == nil || !strings.Contains(err.Error(), "file d cannot be read") {
 		t.Error(err)
+	}
+}
+
+// TestPlatformIsFree: nothing that loads native code is in the platform's own binary.
+func TestPlatformIsFree(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-e", "-deps", "../../../../cmd/tollgate").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := false
+	for pkg := range strings.Lines(string(out)) {
+		if pkg = strings.TrimSpace(pkg); strings.Contains(pkg, "purego") || strings.HasSuffix(pkg, "/native") {
+			t.Errorf("the platform imports %s", pkg)
+		}
+		seen = seen || strings.HasSuffix(pkg, "internal/engine/onnx")
+	}
+	if !seen {
+		t.Errorf("these are not the platform's packages:\n%s", out)
 	}
 }

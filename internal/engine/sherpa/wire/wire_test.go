@@ -2,13 +2,13 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate-io/tollgate/internal/engine/proc/child"
+	"github.com/tollgate-io/tollgate/internal/engine/proc/child/childtest"
 )
 
 func request() *Request {
@@ -87,47 +87,10 @@ func many(n int) map[string]string {
 	return m
 }
 
-func seeds(f *testing.F) {
-	f.Helper()
-	for _, m := range []interface{ Frame() ([]byte, error) }{request(), &Request{}, answer(), &Answer{Refusal: "no"}} {
-		frame, err := m.Frame()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(frame[4:])
-	}
-	f.Add([]byte{})
-	f.Add([]byte("\x02\x00\x00\x00{}\x01"))
-	f.Add([]byte("\xff\xff\xff\x7f{}"))
+func payloads(f *testing.F) [][]byte {
+	return childtest.Payloads(f, []string{"\x02\x00\x00\x00{}\x01", "\xff\xff\xff\x7f{}"}, request(), &Request{}, answer(), &Answer{Refusal: "no"})
 }
 
-// FuzzRequest: what can be read can be written and read again to the same.
-func FuzzRequest(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		q, err := ParseRequest(payload)
-		if err != nil {
-			return
-		}
-		frame, err := q.Frame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if again, err := ParseRequest(frame[4:]); err != nil || !cmp.Equal(again, q) {
-			t.Fatal(err, cmp.Diff(q, again))
-		}
-	})
-}
+func FuzzRequest(f *testing.F) { childtest.Fuzz(f, ParseRequest, nil, payloads(f)) }
 
-func FuzzAnswer(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		a, err := ParseAnswer(payload)
-		if err != nil {
-			return
-		}
-		if _, err := a.Frame(); err != nil && !errors.Is(err, child.ErrTooLarge) {
-			t.Fatal(err)
-		}
-	})
-}
+func FuzzAnswer(f *testing.F) { childtest.Fuzz(f, ParseAnswer, nil, payloads(f)) }
