@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -204,11 +205,22 @@ func BenchmarkDictionary(b *testing.B) {
 
 func BenchmarkLoadDictionary(b *testing.B) {
 	b.ReportAllocs()
+	heap := func() float64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc) / 1e6
+	}
+	before := heap()
+	var x *lexicon
 	for b.Loop() {
-		if _, err := readLexicon(cedictData); err != nil {
+		var err error
+		if x, err = readLexicon(cedictData); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(heap()-before, "MB-kept")
+	runtime.KeepAlive(x)
 }
 
 func BenchmarkHTML(b *testing.B) {

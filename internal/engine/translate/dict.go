@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	_ "embed"
+	"errors"
 	"io"
 	"math"
 	"regexp"
@@ -37,21 +38,43 @@ type entry struct {
 type candidate struct {
 	entry int
 	rank  int  // of the gloss among the entry's
-	of    int  // glosses the entry has
 	bare  bool // the gloss needed no brackets removed
 	verb  bool // "to …"
 }
 
-// lexicon is the dictionary in memory: about 60 MB, made in half a second when it is first needed.
+// A candidate is kept in 32 bits: the entry, the rank, and the two marks.
+const (
+	rankBits   = 10
+	maxRank    = 1<<rankBits - 1
+	maxEntries = 1 << (32 - rankBits - 2)
+)
+
+func (c candidate) pack() uint32 {
+	v := uint32(c.entry)<<(rankBits+2) | uint32(min(c.rank, maxRank))<<2
+	if c.bare {
+		v |= 2
+	}
+	if c.verb {
+		v |= 1
+	}
+	return v
+}
+
+func unpack(v uint32) candidate {
+	return candidate{int(v >> (rankBits + 2)), int(v >> 2 & maxRank), v&2 != 0, v&1 != 0}
+}
+
+// lexicon is the dictionary in memory: about 20 MB, made in half a second when it is first needed, and not changed any more. It keeps
+// the text as it is; an entry is read when it is looked up.
 type lexicon struct {
-	entries []entry
-	zh      map[string][]int       // by simplified and by traditional spelling
-	en      map[string][]candidate // by gloss in lower case without articles and brackets
-	total   float64                // of all frequencies
-	longest int                    // runes of a word
-	t2s     map[rune]rune          // traditional characters
-	weight  map[rune]int           // of the word that t2s has a character from
-	most    int                    // words of an English key
+	text    string
+	starts  []uint32      // of the entries' lines in text
+	freqs   []uint32      // of the entries
+	zh      wordMap       // entries by simplified and by traditional spelling
+	en      wordMap       // packed candidates by gloss in lower case without articles and brackets
+	total   float64       // of all frequencies
+	longest int           // runes of a word
+	t2s     map[rune]rune // traditional characters
 }
 
 // lazyLexicon makes the lexicon once.
@@ -71,60 +94,99 @@ func readLexicon(packed []byte) (*lexicon, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(z)
-	if err != nil {
+	var text strings.Builder
+	text.Grow(3 * len(packed)) // it is 2.3 times as long
+	if _, err := io.Copy(&text, z); err != nil {
 		return nil, err
 	}
-	x := &lexicon{zh: make(map[string][]int, 1<<18), en: make(map[string][]candidate, 1<<18), t2s: map[rune]rune{}, weight: map[rune]int{}}
-	for line := range strings.Lines(string(data)) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 7)
-		if len(f) != 7 {
-			continue
+	return newLexicon(text.String())
+}
+
+func newLexicon(text string) (*lexicon, error) {
+	n := strings.Count(text, "\n")
+	if n > maxEntries {
+		return nil, errors.New("the dictionary has too many entries")
+	}
+	x := &lexicon{text: text, starts: make([]uint32, 0, n), freqs: make([]uint32, 0, n), t2s: map[rune]rune{}}
+	zh, en := make([]wordValue, 0, 2*n), make([]wordValue, 0, 3*n)
+	weight := map[rune]int{} // of the word that t2s has a character from
+	at := 0
+	for line := range strings.Lines(text) {
+		i := len(x.starts)
+		x.starts = append(x.starts, uint32(at))
+		at += len(line)
+		e := parseEntry(line)
+		x.freqs = append(x.freqs, uint32(e.freq))
+		x.longest = max(x.longest, utf8.RuneCountInString(e.simp))
+		zh = append(zh, valueOf(e.simp, uint32(i)))
+		if e.trad != e.simp {
+			zh = append(zh, valueOf(e.trad, uint32(i)))
+			x.learn(e, weight)
 		}
-		e := entry{simp: f[0], trad: f[1], pos: f[3], measure: f[4], reading: f[5], glosses: strings.Split(f[6], "/")}
-		e.freq, _ = strconv.Atoi(f[2])
-		if e.trad == "" {
-			e.trad = e.simp
+		for rank, g := range e.glosses {
+			if key, bare, verb := glossKey(g); key != "" {
+				en = append(en, valueOf(key, candidate{i, rank, bare, verb}.pack()))
+			}
 		}
-		x.add(e)
+	}
+	x.zh, x.en = newWordMap(zh), newWordMap(en)
+	for i, f := range x.freqs {
+		if x.zh.get(x.entry(i).simp)[0] == uint32(i) { // a word with several entries counts once
+			x.total += float64(f)
+		}
 	}
 	return x, nil
 }
 
-func (x *lexicon) add(e entry) {
-	i := len(x.entries)
-	x.entries = append(x.entries, e)
-	x.zh[e.simp] = append(x.zh[e.simp], i)
-	x.longest = max(x.longest, utf8.RuneCountInString(e.simp))
-	if len(x.zh[e.simp]) == 1 {
-		x.total += float64(e.freq)
-	}
-	if e.trad != e.simp {
-		x.zh[e.trad] = append(x.zh[e.trad], i)
-		s, t := []rune(e.simp), []rune(e.trad)
-		for j := range t {
-			if len(s) == len(t) && t[j] != s[j] {
-				if w := e.freq + 1; w > x.weight[t[j]] { // the likeliest word decides
-					x.t2s[t[j]], x.weight[t[j]] = s[j], w
-				}
+// learn takes from a word which characters are simplified how; the likeliest word decides.
+func (x *lexicon) learn(e entry, weight map[rune]int) {
+	s, t := []rune(e.simp), []rune(e.trad)
+	for j := range t {
+		if len(s) == len(t) && t[j] != s[j] {
+			if w := e.freq + 1; w > weight[t[j]] {
+				x.t2s[t[j]], weight[t[j]] = s[j], w
 			}
 		}
 	}
-	for rank, g := range e.glosses {
-		key, bare, verb := glossKey(g)
-		if key == "" {
-			continue
-		}
-		x.most = max(x.most, strings.Count(key, " ")+1)
-		x.en[key] = append(x.en[key], candidate{i, rank, len(e.glosses), bare, verb})
+}
+
+func (x *lexicon) entry(i int) entry {
+	line := x.text[x.starts[i]:]
+	if i+1 < len(x.starts) {
+		line = line[:x.starts[i+1]-x.starts[i]]
 	}
+	return parseEntry(line)
+}
+
+// parseEntry reads a line as cedict/make.go writes it.
+func parseEntry(line string) (e entry) {
+	rest := strings.TrimSuffix(line, "\n")
+	field := func() (f string) {
+		f, rest, _ = strings.Cut(rest, "\t")
+		return f
+	}
+	e.simp, e.trad = field(), field()
+	e.freq, _ = strconv.Atoi(field())
+	e.pos, e.measure, e.reading = field(), field(), field()
+	e.glosses = strings.Split(rest, "/")
+	if e.trad == "" {
+		e.trad = e.simp
+	}
+	return e
 }
 
 var brackets = regexp.MustCompile(`\s*\([^()]*\)\s*`)
 
+func unbracketed(gloss string) string {
+	if !strings.Contains(gloss, "(") { // most, and the expression is slow
+		return gloss
+	}
+	return brackets.ReplaceAllString(gloss, " ")
+}
+
 // glossKey is what an English text is looked up by.
 func glossKey(gloss string) (key string, bare, verb bool) {
-	g := strings.TrimSpace(brackets.ReplaceAllString(gloss, " "))
+	g := strings.TrimSpace(unbracketed(gloss))
 	bare = g == gloss
 	for _, p := range []string{"surname ", "classifier ", "suffix ", "prefix ", "interjection ", "particle ", "abbr. "} {
 		if strings.HasPrefix(g, p) {
@@ -156,10 +218,10 @@ func (x *lexicon) simplified(s string) string {
 // best is the likeliest entry of a word: a proper name only if there is nothing else.
 func (x *lexicon) best(w string) *entry {
 	var best *entry
-	for _, i := range x.zh[w] {
-		e := &x.entries[i]
-		if best == nil || isName(best) && !isName(e) || isName(best) == isName(e) && len(e.glosses) > len(best.glosses) {
-			best = e
+	for _, i := range x.zh.get(w) {
+		e := x.entry(int(i))
+		if best == nil || isName(best) && !isName(&e) || isName(best) == isName(&e) && len(e.glosses) > len(best.glosses) {
+			best = &e
 		}
 	}
 	return best
@@ -172,6 +234,12 @@ func isName(e *entry) bool { return e.reading != "" && unicode.IsUpper(firstRune
 func (x *lexicon) segment(text string) []string {
 	runes := []rune(text)
 	n := len(runes)
+	text = string(runes) // valid UTF-8
+	at := make([]int, 0, n+1)
+	for i := range text {
+		at = append(at, i)
+	}
+	at = append(at, len(text))
 	score := make([]float64, n+1)
 	next := make([]int, n+1)
 	log := math.Log(x.total)
@@ -182,13 +250,13 @@ func (x *lexicon) segment(text string) []string {
 			continue
 		}
 		for j := i + 1; j <= n && j-i <= min(x.longest, 12); j++ {
-			idx := x.zh[string(runes[i:j])]
+			idx := x.zh.get(text[at[i]:at[j]])
 			if len(idx) == 0 {
 				continue
 			}
 			f := 1.0
 			for _, k := range idx {
-				f = max(f, float64(x.entries[k].freq))
+				f = max(f, float64(x.freqs[k]))
 			}
 			if s := math.Log(f) - log + score[j]; s > score[i] {
 				score[i], next[i] = s, j
@@ -197,7 +265,7 @@ func (x *lexicon) segment(text string) []string {
 	}
 	var words []string
 	for i := 0; i < n; i = next[i] {
-		w := string(runes[i:next[i]])
+		w := text[at[i]:at[next[i]]]
 		if k := len(words); k > 0 && !spaceless(runes[i]) && !unicode.IsSpace(runes[i]) && joins(lastRune(words[k-1]), runes[i]) {
 			words[k-1] += w // letters and digits of one word
 			continue

@@ -197,13 +197,14 @@ func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]floa
 			nounWanted = true
 		}
 	}
-	for _, c := range x.en[key] {
-		e := &x.entries[c.entry]
-		score := math.Log(float64(e.freq)+2) - 0.9*float64(c.rank) - 1.2*math.Log(float64(c.of))
+	for _, v := range x.en.get(key) {
+		c := unpack(v)
+		e := x.entry(c.entry)
+		score := math.Log(float64(e.freq)+2) - 0.9*float64(c.rank) - 1.2*math.Log(float64(len(e.glosses)))
 		if c.bare {
 			score += 1
 		}
-		if isName(e) {
+		if isName(&e) {
 			score -= 4
 		}
 		if n := len([]rune(e.simp)); n == 1 {
@@ -234,7 +235,7 @@ func (d *dictionary) lookUp(x *lexicon, key, form string, around map[string]floa
 			score -= 3
 		}
 		if score > most {
-			best, most = e, score
+			best, most = &e, score
 		}
 	}
 	if best == nil || strings.Contains(key, " ") && best.freq < 30 && !isName(best) {

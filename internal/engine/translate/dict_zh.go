@@ -122,7 +122,7 @@ func chooseGloss(e *entry, around map[string]int) string {
 		if i > 7 {
 			break
 		}
-		clean := strings.TrimSpace(brackets.ReplaceAllString(g, " "))
+		clean := strings.TrimSpace(unbracketed(g))
 		for _, p := range []string{"lit. ", "fig. "} {
 			clean = strings.TrimPrefix(clean, p)
 		}
