@@ -4,6 +4,7 @@ package enginetest
 
 import (
 	"bytes"
+	"io"
 	"mime/multipart"
 	"net/textproto"
 	"os"
@@ -68,6 +69,17 @@ func Build(t testing.TB, dir engine.Dir, name string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the child: %v\n%s", err, out)
 	}
+}
+
+// Closed is c, which the end of the test closes.
+func Closed[C io.Closer](t testing.TB, c C) C {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
 }
 
 // Answer is an engine.Writer that keeps what an engine writes.

@@ -32,25 +32,13 @@ func enginesDir(t testing.TB) engine.Dir {
 func newRuntime(t testing.TB, o onnx.Options) *onnx.Runtime {
 	t.Helper()
 	o.Dir = enginesDir(t)
-	return closed(t, o)
-}
-
-// closed is a runtime that the end of the test closes.
-func closed(t testing.TB, o onnx.Options) *onnx.Runtime {
-	t.Helper()
-	r := onnx.New(o)
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return enginetest.Closed(t, onnx.New(o))
 }
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []engine.Dir{"", engine.Dir(t.TempDir()), "/does/not/exist"} {
-		r := closed(t, onnx.Options{Dir: dir})
+		r := enginetest.Closed(t, onnx.New(onnx.Options{Dir: dir}))
 		if r.Ready() {
 			t.Errorf("%q: ready", dir)
 		}

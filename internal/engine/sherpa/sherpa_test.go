@@ -31,17 +31,6 @@ func enginesDir(t testing.TB) engine.Dir {
 
 func models(dir engine.Dir) string { return filepath.Join(string(dir), "speech", "models") }
 
-func newRuntime(t testing.TB, o sherpa.Options) *sherpa.Runtime {
-	t.Helper()
-	r := sherpa.New(o)
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
-
 // model is one of a runtime's, by name.
 func model(t testing.TB, r *sherpa.Runtime, name string) *sherpa.Model {
 	t.Helper()
@@ -73,7 +62,7 @@ func TestDecode(t *testing.T) {
 	sherpatest.Offline(t, models(dir), "zipformer-ctc-en")
 	sherpatest.Offline(t, models(dir), "zipformer-ctc-zh", "低", "高")
 	sherpatest.Streaming(t, models(dir), "streaming-zipformer-ctc")
-	r := newRuntime(t, sherpa.Options{Dir: dir})
+	r := enginetest.Closed(t, sherpa.New(sherpa.Options{Dir: dir}))
 	sound := tones(500, 0, 400, 300, 400, 0, 400, 3000, 400, 0, 400, 300, 300, 0)
 	for name, want := range map[string]struct {
 		text  string
@@ -116,7 +105,7 @@ func TestMany(t *testing.T) {
 	for _, name := range []string{"zipformer-a", "zipformer-b", "zipformer-c", "zipformer-d", "zipformer-e"} {
 		sherpatest.Offline(t, models(dir), name)
 	}
-	r := newRuntime(t, sherpa.Options{Dir: dir, Workers: 2})
+	r := enginetest.Closed(t, sherpa.New(sherpa.Options{Dir: dir, Workers: 2}))
 	var all sync.WaitGroup
 	for range 3 {
 		for _, m := range r.Models() {
@@ -149,7 +138,7 @@ func TestBadModels(t *testing.T) {
 	sherpatest.Offline(t, root, "good-zipformer-ctc")
 	var log enginetest.Log
 	now := clock.NewManual(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))
-	r := newRuntime(t, sherpa.Options{Dir: dir, Clock: now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r := enginetest.Closed(t, sherpa.New(sherpa.Options{Dir: dir, Clock: now, Log: slog.New(slog.NewTextHandler(&log, nil))}))
 	good := func() {
 		t.Helper()
 		h, err := r.Decode(t.Context(), sherpa.Call{Model: model(t, r, "good-zipformer-ctc"), PCM: tones(300, 0, 400, 300, 300, 0)})
@@ -190,7 +179,7 @@ func write(t testing.TB, path string, data []byte) {
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []engine.Dir{"", engine.Dir(t.TempDir()), "/does/not/exist"} {
-		r := newRuntime(t, sherpa.Options{Dir: dir})
+		r := enginetest.Closed(t, sherpa.New(sherpa.Options{Dir: dir}))
 		if r.Ready() || len(r.Models()) > 0 {
 			t.Errorf("%q: ready", dir)
 		}
@@ -205,7 +194,7 @@ func TestEnds(t *testing.T) {
 	t.Parallel()
 	dir := enginesDir(t)
 	sherpatest.Offline(t, models(dir), "zipformer")
-	r := newRuntime(t, sherpa.Options{Dir: dir})
+	r := enginetest.Closed(t, sherpa.New(sherpa.Options{Dir: dir}))
 	m := model(t, r, "zipformer")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -231,7 +220,7 @@ func TestChildRefuses(t *testing.T) {
 func BenchmarkDecode(b *testing.B) {
 	dir := enginesDir(b)
 	sherpatest.Offline(b, models(dir), "zipformer")
-	r := newRuntime(b, sherpa.Options{Dir: dir})
+	r := enginetest.Closed(b, sherpa.New(sherpa.Options{Dir: dir}))
 	m, sound := model(b, r, "zipformer"), tones(4000, 300, 1000, 0)
 	b.ReportAllocs()
 	for b.Loop() {

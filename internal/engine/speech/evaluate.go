@@ -93,34 +93,13 @@ func (w *wordErrors) rate() float64 { return float64(w.wrong) / float64(max(1, w
 func (w *wordErrors) add(said, heard string) {
 	a, b := normalWords(said), normalWords(heard)
 	w.words += len(a)
-	w.wrong += distance(a, b)
+	w.wrong += engine.Distance(a, b)
 }
 
 var noWord = regexp.MustCompile(`[^\pL\pN']+`)
 
 func normalWords(s string) []string {
 	return strings.Fields(noWord.ReplaceAllString(strings.ToLower(s), " "))
-}
-
-// distance is the least number of words to insert, delete or replace (Levenshtein).
-func distance(a, b []string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // evaluateRecognition has sentences spoken by several voices.

@@ -1,14 +1,11 @@
 package speech
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,50 +13,22 @@ import (
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
-	"github.com/tollgate-io/tollgate/internal/engine/onnx"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa/sherpatest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
-// withModels is a whole engine with the operator's models that plant puts into a folder.
+// withModels is an engine with the operator's models that plant puts into a folder.
 func withModels(t testing.TB, plant func(root string)) *Engine {
 	t.Helper()
-	installed, err := filepath.Abs(string(enginesDir(t)))
-	if err != nil {
+	dir := enginetest.Own(t, enginesDir(t), "lib", "bin/tollgate-onnx", "speech/silero_vad_v5.onnx")
+	enginetest.Build(t, dir, "tollgate-sherpa")
+	root := filepath.Join(string(dir), "speech", "models")
+	if err := os.Mkdir(root, 0o700); err != nil {
 		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	root := filepath.Join(dir, "speech", "models")
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"lib", "bin/tollgate-onnx", "speech/silero_vad_v5.onnx"} {
-		if err := os.Symlink(filepath.Join(installed, name), filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "tollgate-sherpa"), "../../../cmd/tollgate-sherpa")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the child: %v\n%s", err, out)
 	}
 	plant(root)
-	run := onnx.New(onnx.Options{Dir: engine.Dir(dir)})
-	e, err := New(Options{Dir: engine.Dir(dir), ONNX: run})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := run.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	e := engineAt(t, dir)
 	if !e.sherpa.Ready() {
 		t.Fatal("sherpa-onnx is not installed: scripts/install-engines sherpa")
 	}
@@ -81,11 +50,11 @@ func TestOwnModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, said := w.header["X-Quality"]; !want.MatchString(w.body.String()) || w.header["X-Engine"] != "sherpa-onnx" || w.header["X-Model"] != "zipformer-ctc-en" || said {
-			t.Errorf("%s: %v %s", format, w.header, w.body.String())
+		if _, said := w.Header["X-Quality"]; !want.MatchString(w.Body.String()) || w.Header["X-Engine"] != "sherpa-onnx" || w.Header["X-Model"] != "zipformer-ctc-en" || said {
+			t.Errorf("%s: %v %s", format, w.Header, w.Body.String())
 		}
-		if w.used < 2000 || w.used > 3000 {
-			t.Errorf("used %d", w.used)
+		if w.Total() < 2000 || w.Total() > 3000 {
+			t.Errorf("used %d", w.Total())
 		}
 	}
 	kind, body := form(t, wav, "response_format", "verbose_json", "timestamp_granularities[]", "word", "timestamp_granularities[]", "segment")
@@ -94,11 +63,11 @@ func TestOwnModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v verbose
-	if err := json.Unmarshal(w.body.Bytes(), &v); err != nil {
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
 		t.Fatal(err)
 	}
-	if v.Language != "english" || len(v.Segments) != 1 || len(v.Words) != len(strings.Fields(v.Text)) || v.Confidence != nil || strings.Contains(w.body.String(), "confidence") {
-		t.Errorf("%s", w.body.String())
+	if v.Language != "english" || len(v.Segments) != 1 || len(v.Words) != len(strings.Fields(v.Text)) || v.Confidence != nil || strings.Contains(w.Body.String(), "confidence") {
+		t.Errorf("%s", w.Body.String())
 	}
 	before := v.Segments[0].Start
 	for _, x := range v.Words {
@@ -108,12 +77,12 @@ func TestOwnModel(t *testing.T) {
 		before = x.Start
 	}
 	kind, body = form(t, wav, "stream", "true")
-	if w, err = call(t, e, "audio.transcriptions", kind, body); err != nil || !strings.Contains(w.body.String(), `"type":"transcript.text.done"`) || !strings.Contains(w.body.String(), `"engine":"sherpa-onnx"`) || strings.Contains(w.body.String(), "demo") {
-		t.Errorf("%v %s", err, w.body.String())
+	if w, err = call(t, e, "audio.transcriptions", kind, body); err != nil || !strings.Contains(w.Body.String(), `"type":"transcript.text.done"`) || !strings.Contains(w.Body.String(), `"engine":"sherpa-onnx"`) || strings.Contains(w.Body.String(), "demo") {
+		t.Errorf("%v %s", err, w.Body.String())
 	}
 	kind, body = form(t, encodeWAV(make([]int16, rate), rate))
-	if w, err = call(t, e, "audio.transcriptions", kind, body); err != nil || !strings.HasPrefix(w.body.String(), `{"text":"",`) {
-		t.Errorf("silence: %v %s", err, w.body.String())
+	if w, err = call(t, e, "audio.transcriptions", kind, body); err != nil || !strings.HasPrefix(w.Body.String(), `{"text":"",`) {
+		t.Errorf("silence: %v %s", err, w.Body.String())
 	}
 }
 
@@ -168,8 +137,8 @@ func TestChoice(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	kind, body := form(t, wav)
-	r := &engine.Request{Route: routeOf(t, "audio.transcriptions"), Type: kind, Body: body, Model: "something", Language: "en"}
-	if err := e.Serve(t.Context(), r, &recorder{}); idOf(err) != "speech.model_failed" || !strings.Contains(problem.As(err).Text("zh"), "something") {
+	r := &engine.Request{Route: enginetest.Route(t, Routes(), "audio.transcriptions"), Type: kind, Body: body, Model: "something", Language: "en"}
+	if err := e.Serve(t.Context(), r, &enginetest.Answer{}); idOf(err) != "speech.model_failed" || !strings.Contains(problem.As(err).Text("zh"), "something") {
 		t.Errorf("a folder that is not understood: %v", err)
 	}
 	infos := map[string]engine.Info{}
@@ -199,8 +168,8 @@ func TestOwnTranslation(t *testing.T) {
 	}
 	kind, body = form(t, wav, "language", "zh", "response_format", "verbose_json")
 	w, err := call(t, e, "audio.translations", kind, body)
-	if err != nil || !strings.Contains(w.body.String(), `"text":"zh to en"`) || !strings.Contains(w.body.String(), `"language":"english"`) || !strings.Contains(w.body.String(), `"quality":"dictionary"`) {
-		t.Errorf("%v %s", err, w.body.String())
+	if err != nil || !strings.Contains(w.Body.String(), `"text":"zh to en"`) || !strings.Contains(w.Body.String(), `"language":"english"`) || !strings.Contains(w.Body.String(), `"quality":"dictionary"`) {
+		t.Errorf("%v %s", err, w.Body.String())
 	}
 	kind, body = form(t, wav)
 	if _, err := call(t, e, "audio.translations", kind, body); idOf(err) != "engine.needs_upstream" {
@@ -277,21 +246,21 @@ func TestPartialTranslation(t *testing.T) {
 		pcm = append(append(pcm, hum(1500)...), hiss(1500, -70)...)
 	}
 	wav := encodeWAV(pcm, rate)
-	translate := func(most int, languages ...string) (*recorder, *verbose, error) {
-		p, w, v := &polyglot{languages: languages, most: most}, &recorder{}, &verbose{}
+	translate := func(most int, languages ...string) (*enginetest.Answer, *verbose, error) {
+		p, w, v := &polyglot{languages: languages, most: most}, &enginetest.Answer{}, &verbose{}
 		each := e.translatable(t.Context(), "", "")
 		err := e.transcribe(t.Context(), w, &transcription{audio: wav, format: "verbose_json", segments: true}, p, "translate", each,
 			func(h *Transcript) error { return e.toEnglish(t.Context(), "", h) })
 		if err == nil {
-			if err := json.Unmarshal(w.body.Bytes(), v); err != nil {
+			if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return w, v, err
 	}
 	w, v, err := translate(9, "zh", "ja", "en")
-	if err != nil || v.Quality != "partial" || v.Language != "english" || len(v.Segments) != 9 || w.used == 0 {
-		t.Fatalf("%v %s", err, w.body.String())
+	if err != nil || v.Quality != "partial" || v.Language != "english" || len(v.Segments) != 9 || w.Total() == 0 {
+		t.Fatalf("%v %s", err, w.Body.String())
 	}
 	for i, want := range []verboseSegment{{Text: "in English"}, {Text: "said in ja", Language: "ja"}, {Text: "said in en"}} {
 		if got := v.Segments[i]; got.Text != want.Text || got.Language != want.Language {
@@ -299,7 +268,7 @@ func TestPartialTranslation(t *testing.T) {
 		}
 	}
 	for _, language := range []string{"ja", ""} {
-		if w, _, err := translate(hopeless, language); idOf(err) != "engine.needs_upstream" || w.used != 0 {
+		if w, _, err := translate(hopeless, language); idOf(err) != "engine.needs_upstream" || w.Total() != 0 {
 			t.Errorf("no translation from %q: %v", language, err)
 		}
 	}
@@ -360,9 +329,8 @@ func (faulty) hear(context.Context, []int16) (heard, error) { panic("planted") }
 // TestPanics end the call, not the process, and are logged with their stack.
 func TestPanics(t *testing.T) {
 	e := bare(t)
-	var log bytes.Buffer
-	var mu sync.Mutex
-	e.log = slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	var log enginetest.Log
+	e.log = slog.New(slog.NewTextHandler(&log, nil))
 	pcm := append(hum(2000), hiss(2000, -60)...)
 	if _, err := e.recognise(t.Context(), faulty{}, pcm, nil); idOf(err) != "speech.panicked" {
 		t.Errorf("%v", err)
@@ -385,22 +353,9 @@ func TestPanics(t *testing.T) {
 	if idOf(l.Err()) != "speech.panicked" {
 		t.Errorf("%v", l.Err())
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	if said := log.String(); strings.Count(said, "planted") < 2 || !strings.Contains(said, "own_test.go") {
 		t.Errorf("%s", said)
 	}
-}
-
-type lockedWriter struct {
-	mu *sync.Mutex
-	b  *bytes.Buffer
-}
-
-func (l lockedWriter) Write(d []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return fmt.Fprintf(l.b, "%s", d)
 }
 
 func TestJoin(t *testing.T) {

@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
-	"mime/multipart"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -21,52 +19,29 @@ import (
 // enginesDir is the engines directory; without one the test fails where it must not be missing, and is else left out.
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
-	dir := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
-	if dir.Path("speech", "silero_vad_v5.onnx") == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("TOLLGATE_ENGINES names no engines directory with the models of speech")
-		}
-		t.Skip("no engines directory")
-	}
-	return dir
+	return enginetest.Dir(t, "Silero", "speech", "silero_vad_v5.onnx")
 }
 
 // shipped is the engines directory without models of the operator's.
 func shipped(t testing.TB) engine.Dir {
 	t.Helper()
-	installed, err := filepath.Abs(string(enginesDir(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	link := func(parts []string, but string) {
-		entries, err := os.ReadDir(filepath.Join(append([]string{installed}, parts...)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range entries {
-			name := filepath.Join(append(parts[:len(parts):len(parts)], f.Name())...)
-			if f.Name() == but {
-				continue
-			}
-			if err := os.Symlink(filepath.Join(installed, name), filepath.Join(dir, name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := os.Mkdir(filepath.Join(dir, "speech"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	link(nil, "speech")
-	link([]string{"speech"}, "models")
-	return engine.Dir(dir)
+	return enginetest.Own(t, enginesDir(t), "lib", "bin", "speech/silero_vad_v5.onnx")
 }
 
 // whole is an engine with everything that is shipped.
 func whole(t testing.TB) *Engine {
 	t.Helper()
-	dir := shipped(t)
-	run := onnx.New(onnx.Options{Dir: dir})
+	e := engineAt(t, shipped(t))
+	if e.sphinx == nil || e.espeak == "" || e.flite == "" || e.ffmpeg == "" {
+		t.Fatal("the Debian packages of scripts/engines.d/speech are not installed")
+	}
+	return e
+}
+
+// engineAt is an engine with what a directory has, and the programs on PATH.
+func engineAt(t testing.TB, dir engine.Dir) *Engine {
+	t.Helper()
+	run := enginetest.Closed(t, onnx.New(onnx.Options{Dir: dir}))
 	e, err := New(Options{Dir: dir, ONNX: run})
 	if err != nil {
 		t.Fatal(err)
@@ -75,13 +50,7 @@ func whole(t testing.TB) *Engine {
 		if err := e.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if err := run.Close(); err != nil {
-			t.Error(err)
-		}
 	})
-	if e.sphinx == nil || e.espeak == "" || e.flite == "" || e.ffmpeg == "" {
-		t.Fatal("the Debian packages of scripts/engines.d/speech are not installed")
-	}
 	return e
 }
 
@@ -96,42 +65,11 @@ func bare(t testing.TB) *Engine {
 	return e
 }
 
-// recorder is a Writer.
-type recorder struct {
-	header map[string]string
-	status int
-	kind   string
-	body   bytes.Buffer
-	used   engine.Quantity
-}
-
-func (r *recorder) SetHeader(name, value string) {
-	if r.header == nil {
-		r.header = map[string]string{}
-	}
-	r.header[name] = value
-}
-func (r *recorder) Start(status int, kind string) { r.status, r.kind = status, kind }
-func (r *recorder) Write(b []byte) error          { r.body.Write(b); return nil }
-func (r *recorder) Flush() error                  { return nil }
-func (r *recorder) Used(q engine.Quantity)        { r.used = q }
-
-func routeOf(t testing.TB, name string) *engine.Route {
-	t.Helper()
-	for _, r := range Routes() {
-		if r.Name == name {
-			return &r
-		}
-	}
-	t.Fatalf("no route %s", name)
-	return nil
-}
-
 // call measures and serves a request, as the gateway does, and checks that no more is used than was measured.
-func call(t testing.TB, e *Engine, name, kind string, body []byte) (*recorder, error) {
+func call(t testing.TB, e *Engine, name, kind string, body []byte) (*enginetest.Answer, error) {
 	t.Helper()
-	r := &engine.Request{Route: routeOf(t, name), Type: kind, Body: body, Query: url.Values{}, Language: "en", Owner: "org_1"}
-	w := &recorder{}
+	r := &engine.Request{Route: enginetest.Route(t, Routes(), name), Type: kind, Body: body, Query: url.Values{}, Language: "en", Owner: "org_1"}
+	w := &enginetest.Answer{}
 	var most engine.Quantity
 	if r.Route.Measure != nil {
 		var err error
@@ -140,8 +78,8 @@ func call(t testing.TB, e *Engine, name, kind string, body []byte) (*recorder, e
 		}
 	}
 	err := e.Serve(t.Context(), r, w)
-	if w.used > most {
-		t.Errorf("%s used %d, measured %d", name, w.used, most)
+	if w.Total() > most {
+		t.Errorf("%s used %d, measured %d", name, w.Total(), most)
 	}
 	return w, err
 }
@@ -149,26 +87,10 @@ func call(t testing.TB, e *Engine, name, kind string, body []byte) (*recorder, e
 // form makes a multipart body of a file and fields: name, value, ….
 func form(t testing.TB, file []byte, fields ...string) (kind string, body []byte) {
 	t.Helper()
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	for i := 0; i < len(fields); i += 2 {
-		if err := w.WriteField(fields[i], fields[i+1]); err != nil {
-			t.Fatal(err)
-		}
+	if file == nil {
+		return enginetest.Form(t, fields)
 	}
-	if file != nil {
-		p, err := w.CreateFormFile("file", "a.bin")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := p.Write(file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return w.FormDataContentType(), b.Bytes()
+	return enginetest.Form(t, fields, enginetest.File{Field: "file", Name: "a.bin", Data: file})
 }
 
 // idOf is the id of a refusal.
@@ -213,14 +135,14 @@ func TestGoAlone(t *testing.T) {
 		Segments []Stretch
 		Engine   string
 	}
-	if err := json.Unmarshal(w.body.Bytes(), &a); err != nil {
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 		t.Fatal(err)
 	}
 	if a.Engine != "energy" || a.Duration != 3.5 || len(a.Segments) != 1 || math.Abs(a.Segments[0].Start-0.9) > 0.15 || math.Abs(a.Segments[0].End-2.6) > 0.2 {
-		t.Errorf("activity: %s", w.body.String())
+		t.Errorf("activity: %s", w.Body.String())
 	}
-	if w.used != 3500 {
-		t.Errorf("used %d", w.used)
+	if w.Total() != 3500 {
+		t.Errorf("used %d", w.Total())
 	}
 	if _, err := call(t, e, "audio.activity", "audio/mpeg", []byte("ID3\x04\x00\x00\x00\x00\x00\x00\xff\xfb\x90\x00")); idOf(err) != "speech.no_decoder" {
 		t.Errorf("mp3: %v", err)

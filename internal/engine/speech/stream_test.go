@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -106,7 +107,7 @@ func talkTo(t testing.TB, e *Engine, l *line, query string) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return e.Talk(ctx, &engine.Request{Route: routeOf(t, "audio.stream"), Query: q, Language: "en"}, l)
+	return e.Talk(ctx, &engine.Request{Route: enginetest.Route(t, Routes(), "audio.stream"), Query: q, Language: "en"}, l)
 }
 
 func tell(s string) sent { return sent{true, []byte(s)} }
@@ -231,7 +232,7 @@ func TestTalkFunds(t *testing.T) {
 func TestTalkDeafClient(t *testing.T) {
 	e := whole(t)
 	l := &line{in: say(sound(t, e, sentence)), wait: true}
-	r := &engine.Request{Route: routeOf(t, "audio.stream"), Query: url.Values{}, Language: "en"}
+	r := &engine.Request{Route: enginetest.Route(t, Routes(), "audio.stream"), Query: url.Values{}, Language: "en"}
 	l.broke = true
 	if err := e.Talk(t.Context(), r, l); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)

@@ -46,11 +46,11 @@ func TestTranscriptionFormats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if w.kind != c.kind || !c.want.MatchString(w.body.String()) || w.header["X-Engine"] != "pocketsphinx" || w.header["X-Quality"] != "demo" {
-				t.Errorf("%s %v\n%s", w.kind, w.header, w.body.String())
+			if w.Type != c.kind || !c.want.MatchString(w.Body.String()) || w.Header["X-Engine"] != "pocketsphinx" || w.Header["X-Quality"] != "demo" {
+				t.Errorf("%s %v\n%s", w.Type, w.Header, w.Body.String())
 			}
-			if w.used < 2000 || w.used > 3000 {
-				t.Errorf("used %d", w.used)
+			if w.Total() < 2000 || w.Total() > 3000 {
+				t.Errorf("used %d", w.Total())
 			}
 		})
 	}
@@ -60,11 +60,11 @@ func TestTranscriptionFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v verbose
-	if err := json.Unmarshal(w.body.Bytes(), &v); err != nil {
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
 		t.Fatal(err)
 	}
 	if len(v.Segments) != 1 || len(v.Words) != len(strings.Fields(v.Text)) || v.Language != "english" || v.Task != "transcribe" {
-		t.Errorf("%s", w.body.String())
+		t.Errorf("%s", w.Body.String())
 	}
 	before := 0.0
 	for _, x := range v.Words {
@@ -78,8 +78,8 @@ func TestTranscriptionFormats(t *testing.T) {
 		t.Errorf("Chinese: %v", err)
 	}
 	kind, body = form(t, wav, "language", "en", "response_format", "verbose_json")
-	if w, err = call(t, e, "audio.translations", kind, body); err != nil || !strings.Contains(w.body.String(), `"task":"translate"`) {
-		t.Errorf("translation: %v %s", err, w.body.String())
+	if w, err = call(t, e, "audio.translations", kind, body); err != nil || !strings.Contains(w.Body.String(), `"task":"translate"`) {
+		t.Errorf("translation: %v %s", err, w.Body.String())
 	}
 }
 
@@ -93,8 +93,8 @@ func TestNobodySpeaks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(w.body.String(), `{"text":"",`) {
-				t.Errorf("%s", w.body.String())
+			if !strings.HasPrefix(w.Body.String(), `{"text":"",`) {
+				t.Errorf("%s", w.Body.String())
 			}
 		})
 	}
@@ -135,17 +135,17 @@ func TestSpeechFormats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out := w.body.Bytes()
-			if !strings.HasPrefix(string(out), magic) || len(out) < 1000 || w.used != 27_000 || w.header["X-Voice"] != "flite/slt" {
-				t.Errorf("%d bytes, used %d, %v", len(out), w.used, w.header)
+			out := w.Body.Bytes()
+			if !strings.HasPrefix(string(out), magic) || len(out) < 1000 || w.Total() != 27_000 || w.Header["X-Voice"] != "flite/slt" {
+				t.Errorf("%d bytes, used %d, %v", len(out), w.Total(), w.Header)
 			}
 			if format == "pcm" {
 				return
 			}
 			// What we make we can read, and it is no longer than its measure.
 			kind, body := form(t, out)
-			if w, err = call(t, e, "audio.activity", kind, body); err != nil || !strings.Contains(w.body.String(), `"start"`) {
-				t.Errorf("%v %s", err, w.body.String())
+			if w, err = call(t, e, "audio.activity", kind, body); err != nil || !strings.Contains(w.Body.String(), `"start"`) {
+				t.Errorf("%v %s", err, w.Body.String())
 			}
 		})
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 // match is what a translation memory gave for a text.
@@ -224,7 +226,7 @@ func likeness(a, b string) float64 {
 	if longer == 0 {
 		return 1
 	}
-	return 1 - float64(distance(x, y))/float64(longer)
+	return 1 - float64(engine.Distance(x, y))/float64(longer)
 }
 
 func symbols(s string) (all []string) {
@@ -251,24 +253,4 @@ func symbols(s string) (all []string) {
 		all = all[:1000]
 	}
 	return all
-}
-
-// distance is Levenshtein's.
-func distance(a, b []string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range b {
-			next := diagonal
-			if a[i] != b[j] {
-				next = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx/onnxtest"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -29,17 +30,8 @@ func averaging(channelsLast bool, side int64) []byte {
 // operators is an engines directory with the runtime alone, and the given files in vision/classify.
 func operators(t *testing.T, files map[string]string) engine.Dir {
 	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"bin", "lib"} {
-		abs, err := filepath.Abs(enginesDir(t).Path(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(abs, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	folder := filepath.Join(dir, "vision", "classify")
+	dir := enginetest.Own(t, enginetest.Dir(t, "the engines directory"), "bin", "lib")
+	folder := filepath.Join(string(dir), "vision", "classify")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +40,7 @@ func operators(t *testing.T, files map[string]string) engine.Dir {
 			t.Fatal(err)
 		}
 	}
-	return engine.Dir(dir)
+	return dir
 }
 
 // TestOwnClassifier puts small models of the operator's into the engines directory, good ones and bad ones, and has pictures of
@@ -63,8 +55,7 @@ func TestOwnClassifier(t *testing.T) {
 		"two.onnx": planes, "two.txt": "a\nb\n", "nameless.onnx": planes, "vectors.onnx": string(averaging(false, 8))[:40], "vectors.txt": "a",
 		"orphan.txt": "a\n",
 	})
-	r := onnx.New(onnx.Options{Dir: dir})
-	defer r.Close()
+	r := enginetest.Closed(t, onnx.New(onnx.Options{Dir: dir}))
 	e := newEngine(t, Options{Dir: dir, ONNX: r})
 	pictures := map[string]string{
 		"red":  b64(pngOf(t, uniform(30, 20, color.NRGBA{255, 0, 0, 255}))),

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 )
 
 // TestContract checks that the document lists the routes, all of them and no others, each with an example.
@@ -111,7 +112,7 @@ func TestMeasure(t *testing.T) {
 		{"images.generations", `{"prompt":"a","n":-1}`, 0, true},
 		{"images.generations", `{"prompt":""}`, 0, true},
 	} {
-		r := route(t, c.route)
+		r := enginetest.Route(t, Routes(), c.route)
 		got, err := r.Measure(&engine.Request{Route: r, Type: "application/json", Body: []byte(c.body)})
 		if got != c.want || (err != nil) != c.err {
 			t.Errorf("%s %s: %d, %v", c.route, c.body, got, err)

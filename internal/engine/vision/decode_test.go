@@ -331,10 +331,10 @@ func TestStripped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.kind != accept || bytes.Contains(a.body.Bytes(), []byte("Exif")) || bytes.Contains(a.body.Bytes(), []byte("eXIf")) {
-			t.Errorf("%s: type %s, or metadata", accept, a.kind)
+		if a.Type != accept || bytes.Contains(a.Body.Bytes(), []byte("Exif")) || bytes.Contains(a.Body.Bytes(), []byte("eXIf")) {
+			t.Errorf("%s: type %s, or metadata", accept, a.Type)
 		}
-		if c, _, err := image.DecodeConfig(&a.body); err != nil || c.Width != 4 || c.Height != 6 {
+		if c, _, err := image.DecodeConfig(&a.Body); err != nil || c.Width != 4 || c.Height != 6 {
 			t.Errorf("%s: %v, %v", accept, c, err)
 		}
 	}

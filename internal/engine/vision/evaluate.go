@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ type EvaluateOptions struct {
 	Data string
 	Font string // file of a font with Chinese characters; "": Debian's fonts-droid-fallback
 	Date string // of the reports, 2006-01-02; "": today
-	Runs int    // of which a time is the best; default 5
+	Runs int    // of which a time is the best, after one that loads the model; default 5, negative: that one alone
 }
 
 // droidFont is the file of Debian's fonts-droid-fallback. Without a font Chinese is left out.
@@ -95,15 +94,15 @@ func (v *evaluation) report(r engine.Report) {
 	v.reports = append(v.reports, r)
 }
 
-// timed is the best of some runs, in ms, after one that loads the model: what else the machine does counts least so.
+// timed is the best of some runs, in ms: what else the machine does counts least so.
 func (v *evaluation) timed(fn func() error) (ms float64, err error) {
-	best := math.Inf(1)
-	for i := range 1 + cmp.Or(v.o.Runs, 5) {
+	best, runs := math.Inf(1), cmp.Or(v.o.Runs, 5)
+	for i := range 1 + max(runs, 0) {
 		start := time.Now()
 		if err := fn(); err != nil {
 			return 0, err
 		}
-		if took := float64(time.Since(start).Microseconds()) / 1000; i > 0 {
+		if took := float64(time.Since(start).Microseconds()) / 1000; i > 0 || runs < 0 {
 			best = min(best, took)
 		}
 	}
@@ -112,134 +111,6 @@ func (v *evaluation) timed(fn func() error) (ms float64, err error) {
 
 func speed(ms float64, of string) engine.Figure {
 	return engine.Figure{Name: "time of " + of, Value: math.Round(ms*10) / 10, Unit: "ms"}
-}
-
-// likeness explains the figures of what makes pictures better.
-const likeness = "PSNR tells how near a picture is to the undamaged one: higher is better, and beyond about 35 dB the difference is hard to see"
-
-// classical measures what is made better on a picture whose clean state is known.
-func (v *evaluation) classical() error {
-	const w, h = 768, 512
-	clean := generated(w, h)
-	figure := func(name string, value, floor float64) engine.Figure {
-		return engine.Figure{Name: name, Value: value, Floor: floor, Unit: "dB"}
-	}
-	noisy, dots := grain(clean, 20), dotted(clean, 0.05)
-	var quiet, cleared *image.NRGBA
-	ms, err := v.timed(func() (err error) { quiet, _, err = denoise(v.ctx, noisy, "nlm", 0); return err })
-	if err != nil {
-		return err
-	}
-	if cleared, _, err = denoise(v.ctx, dots, "auto", 0); err != nil {
-		return err
-	}
-	v.report(engine.Report{Engine: engineClassical, Model: "nlm", Version: classicalVersion, Task: "noise removal", Samples: 2,
-		Note: likeness,
-		Data: "a generated picture of 768 × 512 with Gaussian noise of deviation 20, and with 5 % black and white dots",
-		Figures: []engine.Figure{
-			figure("PSNR with grain, before", psnr(clean, noisy, nil), 0), figure("PSNR with grain, after", psnr(clean, quiet, nil), 30),
-			figure("PSNR with dots, before", psnr(clean, dots, nil), 0), figure("PSNR with dots, after", psnr(clean, cleared, nil), 32),
-			speed(ms, "non-local means"),
-		}})
-
-	damaged, mask := scratched(clean)
-	var whole *image.NRGBA
-	if ms, err = v.timed(func() (err error) { whole, err = inpaint(v.ctx, damaged, mask, 5); return err }); err != nil {
-		return err
-	}
-	v.report(engine.Report{Engine: engineClassical, Model: "telea", Version: classicalVersion, Task: "repair", Samples: 1,
-		Note: likeness,
-		Data: "a generated picture of 768 × 512 with scratches of 6 pixels over an eighth of it; measured on the scratches alone",
-		Figures: []engine.Figure{
-			figure("PSNR of the scratches, before", psnr(clean, damaged, mask), 0), figure("PSNR of the scratches, after", psnr(clean, whole, mask), 20),
-			speed(ms, "one picture"),
-		}})
-
-	// Small by the mean of 2 × 2 pixels: not by the kernel that is measured.
-	small := halved(clean)
-	var large *image.NRGBA
-	if ms, err = v.timed(func() (err error) { large, err = resize(v.ctx, small, w, h); return err }); err != nil {
-		return err
-	}
-	soft := newPlane(w, h)
-	y := luma(clean)
-	if err := blur(v.ctx, soft, y, newPlane(w, h), gaussian(1.5)); err != nil {
-		return err
-	}
-	blurred := relight(clean, y, soft)
-	sharp, err := deblur(v.ctx, blurred, 1.5)
-	if err != nil {
-		return err
-	}
-	v.report(engine.Report{Engine: engineClassical, Model: "lanczos", Version: classicalVersion, Task: "enlargement and sharpening", Samples: 2,
-		Note: likeness,
-		Data: "a generated picture of 768 × 512, halved, and blurred by 1.5 pixels",
-		Figures: []engine.Figure{
-			figure("PSNR enlarged twice", psnr(clean, large, nil), 22), figure("PSNR blurred, before", psnr(clean, blurred, nil), 0),
-			figure("PSNR blurred, after", psnr(clean, sharp, nil), 22), speed(ms, "enlargement"),
-		}})
-	return nil
-}
-
-// halved is the mean of each 2 × 2 pixels.
-func halved(m *image.NRGBA) *image.NRGBA {
-	w, h := m.Rect.Dx()/2, m.Rect.Dy()/2
-	out := image.NewNRGBA(image.Rect(0, 0, w, h))
-	for y := range h {
-		for x := range w {
-			for c := range 4 {
-				i := 2*y*m.Stride + 8*x + c
-				out.Pix[y*out.Stride+4*x+c] = byte((int(m.Pix[i]) + int(m.Pix[i+4]) + int(m.Pix[i+m.Stride]) + int(m.Pix[i+m.Stride+4]) + 2) / 4)
-			}
-		}
-	}
-	return out
-}
-
-// esrgan enlarges photographs that were halved.
-func (v *evaluation) esrgan() error {
-	flower, err := v.photo(photoFlower)
-	if err != nil {
-		return err
-	}
-	group, err := v.photo(photoFaces)
-	if err != nil {
-		return err
-	}
-	photos := []*image.NRGBA{flower}
-	for i := range 5 {
-		photos = append(photos, crop(group, image.Rect(8+157*i, 348, 8+157*i+144, 348+144)))
-	}
-	figures := []engine.Figure{}
-	for _, scale := range []int{2, 4} {
-		var neural, plain []float64
-		for _, clean := range photos {
-			small := halved(clean)
-			if scale == 4 {
-				small = halved(small)
-			}
-			large, err := v.e.esrgan(v.ctx, small, scale)
-			if err != nil {
-				return err
-			}
-			soft, err := resize(v.ctx, small, clean.Rect.Dx(), clean.Rect.Dy())
-			if err != nil {
-				return err
-			}
-			neural, plain = append(neural, psnr(clean, large, nil)), append(plain, psnr(clean, soft, nil))
-		}
-		figures = append(figures, engine.Figure{Name: fmt.Sprintf("PSNR, %d times", scale), Value: mean(neural), Floor: map[int]float64{2: 33, 4: 27}[scale], Unit: "dB"},
-			engine.Figure{Name: fmt.Sprintf("PSNR of Lanczos, %d times", scale), Value: mean(plain), Unit: "dB"})
-	}
-	ms, err := v.timed(func() error { _, err := v.e.esrgan(v.ctx, halved(flower), 4); return err })
-	if err != nil {
-		return err
-	}
-	v.report(engine.Report{Engine: engineESRGAN, Model: modelESRGAN, Version: "1.0.0", Task: "enlargement", Samples: len(photos),
-		Data:    "a flower in @upscalerjs/esrgan-slim 1.0.0 and five portraits in @vladmandic/human 3.3.6, made smaller, and enlarged again",
-		Figures: append(figures, speed(ms, "64 × 64 pixels enlarged four times")),
-		Note:    "by this measure Lanczos is better, so enlargement takes Lanczos unless ESRGAN is asked for"})
-	return nil
 }
 
 func (v *evaluation) photo(name string) (*image.NRGBA, error) {
@@ -469,141 +340,5 @@ func (v *evaluation) safety() error {
 	v.report(engine.Report{Engine: engineSafety, Model: modelSafety, Version: "4.3.0", Task: "image safety", Samples: len(pictures),
 		Data: "14 photographs of dressed people in @vladmandic/human 3.3.6", Note: "tells false alarms alone; how many unsafe pictures are found was not measured, for want of such pictures",
 		Figures: []engine.Figure{{Name: "harmless pictures not flagged", Value: float64(quiet) / float64(len(pictures)), Floor: 0.9}, speed(ms, "one picture")}})
-	return nil
-}
-
-// Texts that are set and read.
-func englishLines() []string {
-	return strings.Split(`The quick brown fox jumps over the lazy dog.
-Invoice No. 2026-1123, total: $1,234.56
-Tollgate sells API calls by the unit.
-Please reply to support@example.com before Friday.
-Opening hours: 9:00 to 17:30, closed on Sundays
-Flight CA981 departs from gate B12 at 06:45
-Keep out of reach of children.
-Battery level 87 %, signal strong`, "\n")
-}
-
-func frenchLines() []string {
-	return strings.Split(`Les élèves ont déjà mangé à la cantine.
-Où se trouve la gare, s'il vous plaît ?
-La forêt est fermée jusqu'à août prochain.
-Garçon, une bière et un café crème !`, "\n")
-}
-
-func chineseLines() []string {
-	return strings.Split(`欢迎使用开放平台的图像识别接口
-今天天气很好，我们去公园散步吧。
-请在星期五之前回复本邮件
-电池电量充足，信号良好
-本产品由人民医院提供，保质期三年
-中华人民共和国居民身份证
-南京市长江大桥于去年重新开放
-请勿将药品放在儿童可以接触的地方`, "\n")
-}
-
-// reading sets lines in several sizes and compares what is read; right is the share of characters that need no edit.
-func (v *evaluation) reading(font string, lines []string, read func(*image.NRGBA) ([]textLine, error)) (right, lineShare, ms float64, err error) {
-	f, err := typeface(font)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	edits, chars, whole, all := 0, 0, 0, 0
-	for _, size := range []float64{16, 24, 40} {
-		m, err := typeset(f, size, lines)
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		got, err := read(m)
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		text, _ := joined(got)
-		have := strings.Split(text, "\n")
-		for i, want := range lines {
-			line := ""
-			if i < len(have) {
-				line = have[i]
-			}
-			chars += len([]rune(want))
-			d := distance([]rune(line), []rune(want))
-			edits += min(d, len([]rune(want)))
-			if all++; d == 0 {
-				whole++
-			}
-		}
-	}
-	five, err := typeset(f, 24, lines[:min(5, len(lines))])
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	ms, err = v.timed(func() error { _, err := read(five); return err })
-	return 1 - float64(edits)/float64(chars), float64(whole) / float64(all), ms, err
-}
-
-// distance is Levenshtein's.
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, x := range a {
-		before := row[0]
-		row[0] = i + 1
-		for j, y := range b {
-			next := min(row[j]+1, row[j+1]+1)
-			if x == y {
-				next = min(next, before)
-			} else {
-				next = min(next, before+1)
-			}
-			before, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
-}
-
-func (v *evaluation) readReport(name, model, version, language, font, fontName string, lines []string, floor float64, read func(*image.NRGBA) ([]textLine, error)) error {
-	right, whole, ms, err := v.reading(font, lines, read)
-	if err != nil {
-		return err
-	}
-	v.report(engine.Report{Engine: name, Model: model, Version: version, Task: "text recognition, " + language, Samples: 3 * len(lines),
-		Data: fmt.Sprintf("%d lines set in %s, in 16, 24 and 40 pixels", len(lines), fontName),
-		Figures: []engine.Figure{
-			{Name: "characters right", Value: right, Floor: floor}, {Name: "lines without a fault", Value: whole},
-			speed(ms, fmt.Sprintf("%d lines", min(5, len(lines)))),
-		}, Note: fmt.Sprintf("clean print: photographs of text are read less well; on %d processors", runtime.GOMAXPROCS(0))})
-	return nil
-}
-
-func (v *evaluation) paddle() error {
-	read := func(m *image.NRGBA) ([]textLine, error) { return v.e.readPaddle(v.ctx, m) }
-	if err := v.readReport(enginePaddle, modelPaddle, "1.4.2", "English", "", "Go Regular", englishLines(), 0.95, read); err != nil {
-		return err
-	}
-	if v.o.Font == "" {
-		return nil
-	}
-	return v.readReport(enginePaddle, modelPaddle, "1.4.2", "Chinese", v.o.Font, "Droid Sans Fallback", chineseLines(), 0.95, read)
-}
-
-func (v *evaluation) tesseract() error {
-	for _, l := range []struct {
-		name, code string
-		lines      []string
-	}{{"English", "eng", englishLines()}, {"French", "fra", frenchLines()}} {
-		installed, err := v.e.tesseractLanguages(v.ctx)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(installed, l.code) {
-			continue
-		}
-		read := func(m *image.NRGBA) ([]textLine, error) { return v.e.readTesseract(v.ctx, m, l.code) }
-		if err := v.readReport(engineTesseract, l.code, "5", l.name, "", "Go Regular", l.lines, 0.95, read); err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -6,10 +6,14 @@ import (
 	"testing"
 )
 
-// TestEvaluate holds the floors. With TOLLGATE_REPORT set it writes the reports to that file.
+// TestEvaluate holds the floors; where there is no engines directory, of what works with Go alone. With TOLLGATE_REPORT set it
+// writes the reports to that file.
 func TestEvaluate(t *testing.T) {
-	e := neural(t, Options{})
-	o := EvaluateOptions{Engine: e, Date: "2026-11-23", Runs: 1}
+	start, least := neural, 10
+	if os.Getenv("TOLLGATE_ENGINES") == "" && os.Getenv("TOLLGATE_TEST_REQUIRE") != "1" {
+		start, least = newEngine, 3
+	}
+	o := EvaluateOptions{Engine: start(t, Options{}), Date: "2026-11-23", Runs: -1}
 	if os.Getenv("TOLLGATE_REPORT") != "" {
 		o.Runs = 10
 	}
@@ -25,7 +29,7 @@ func TestEvaluate(t *testing.T) {
 			t.Errorf("%s, %s: %s", r.Task, r.Engine, b)
 		}
 	}
-	if len(reports) < 10 {
+	if len(reports) < least {
 		t.Errorf("%d reports", len(reports))
 	}
 	if path := os.Getenv("TOLLGATE_REPORT"); path != "" {
@@ -35,19 +39,6 @@ func TestEvaluate(t *testing.T) {
 		}
 		if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-// TestClassicalFloors holds what works with Go alone.
-func TestClassicalFloors(t *testing.T) {
-	ev := &evaluation{ctx: t.Context(), e: newEngine(t, Options{}), o: EvaluateOptions{Runs: 1}}
-	if err := ev.classical(); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range ev.reports {
-		for _, b := range r.Below() {
-			t.Errorf("%s: %s", r.Task, b)
 		}
 	}
 }

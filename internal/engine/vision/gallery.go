@@ -13,29 +13,14 @@ import (
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
-// gallery gives the handler of a gallery's route.
+// gallery gives the handler of a gallery's route, nil for another one.
 func (e *Engine) gallery(route string) handler {
-	var h handler
-	switch strings.TrimPrefix(route, "vision.galleries.") {
-	case "list":
-		h = e.serveGalleries
-	case "create":
-		h = e.serveCreateGallery
-	case "get":
-		h = e.serveGallery
-	case "delete":
-		h = e.serveDeleteGallery
-	case "persons.create":
-		h = e.serveEnrol
-	case "persons.list":
-		h = e.servePersons
-	case "persons.get":
-		h = e.servePerson
-	case "persons.delete":
-		h = e.serveDeletePerson
-	case "search":
-		h = e.serveSearch
-	default:
+	h, ok := map[string]handler{
+		"list": e.serveGalleries, "create": e.serveCreateGallery, "get": e.serveGallery, "delete": e.serveDeleteGallery,
+		"persons.create": e.serveEnrol, "persons.list": e.servePersons, "persons.get": e.servePerson, "persons.delete": e.serveDeletePerson,
+		"search": e.serveSearch,
+	}[strings.TrimPrefix(route, "vision.galleries.")]
+	if !ok {
 		return nil
 	}
 	return func(ctx context.Context, r *engine.Request, w engine.Writer) error {

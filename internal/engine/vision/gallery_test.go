@@ -77,8 +77,8 @@ func TestGalleries(t *testing.T) {
 		e := newEngine(t, withGalleries(d))
 		var g, h Gallery
 		a, err := call(t, e, manage(t, "create", "org_a", map[string]any{"name": " Door 门 "}, nil), &g)
-		if err != nil || a.status != 201 || g.Name != "Door 门" || !strings.HasPrefix(g.ID, "gal_") {
-			t.Fatal(err, a.status, g)
+		if err != nil || a.Status != 201 || g.Name != "Door 门" || !strings.HasPrefix(g.ID, "gal_") {
+			t.Fatal(err, a.Status, g)
 		}
 		_, err = call(t, e, manage(t, "create", "org_a", map[string]any{"name": "Door 门"}, nil), nil)
 		refused(t, err, problem.Conflict, "vision.gallery_exists")
@@ -297,8 +297,8 @@ func TestFaceGallery(t *testing.T) {
 	at := map[string]string{"gallery": g.ID}
 	var man, woman Person
 	a, err := call(t, e, manage(t, "persons.create", "org_a", map[string]any{"name": "man", "consent": consentNow(), "images": []string{tile(0, 0), tile(1, 0)}}, at), &man)
-	if err != nil || a.status != 201 || a.used != 2000 || man.Faces != 2 {
-		t.Fatal(err, a.status, a.used, man)
+	if err != nil || a.Status != 201 || a.Total() != 2000 || man.Faces != 2 {
+		t.Fatal(err, a.Status, a.Total(), man)
 	}
 	if _, err := call(t, e, manage(t, "persons.create", "org_a", map[string]any{"name": "woman", "consent": consentNow(), "image": tile(1, 4)}, at), &woman); err != nil {
 		t.Fatal(err)

@@ -8,52 +8,18 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"mime/multipart"
 	"net/url"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/clock"
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/secret"
 )
-
-// answer collects what an engine writes.
-type answer struct {
-	status int
-	kind   string
-	header map[string]string
-	body   bytes.Buffer
-	used   engine.Quantity
-}
-
-func (a *answer) SetHeader(name, value string) {
-	if a.header == nil {
-		a.header = map[string]string{}
-	}
-	a.header[name] = value
-}
-func (a *answer) Start(status int, kind string) { a.status, a.kind = status, kind }
-func (a *answer) Write(b []byte) error          { a.body.Write(b); return nil }
-func (a *answer) Flush() error                  { return nil }
-func (a *answer) Used(q engine.Quantity)        { a.used = q }
-
-// enginesDir is the engines directory; without one the test is skipped, or fails where the run requires it.
-func enginesDir(t testing.TB) engine.Dir {
-	t.Helper()
-	dir := os.Getenv("TOLLGATE_ENGINES")
-	if dir == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("TOLLGATE_ENGINES is not set: run scripts/install-engines")
-		}
-		t.Skip("TOLLGATE_ENGINES is not set")
-	}
-	return engine.Dir(dir)
-}
 
 func newEngine(t testing.TB, o Options) *Engine {
 	t.Helper()
@@ -74,13 +40,8 @@ func newEngine(t testing.TB, o Options) *Engine {
 // neural is an engine with the models of the engines directory.
 func neural(t testing.TB, o Options) *Engine {
 	t.Helper()
-	o.Dir = enginesDir(t)
-	o.ONNX = onnx.New(onnx.Options{Dir: o.Dir})
-	t.Cleanup(func() {
-		if err := o.ONNX.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	o.Dir = enginetest.Dir(t, "the engines directory")
+	o.ONNX = enginetest.Closed(t, onnx.New(onnx.Options{Dir: o.Dir}))
 	return newEngine(t, o)
 }
 
@@ -93,17 +54,6 @@ func withGalleries(d *db.DB) Options {
 	return Options{DB: d, Sealer: sealer, Clock: clock.System{}}
 }
 
-func route(t testing.TB, name string) *engine.Route {
-	t.Helper()
-	for _, r := range Routes() {
-		if r.Name == name {
-			return &r
-		}
-	}
-	t.Fatalf("no route %s", name)
-	return nil
-}
-
 // request makes a JSON call.
 func request(t testing.TB, name string, body any) *engine.Request {
 	t.Helper()
@@ -111,45 +61,30 @@ func request(t testing.TB, name string, body any) *engine.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &engine.Request{Route: route(t, name), Type: "application/json", Body: data, Owner: "org_a", Query: url.Values{}, Params: map[string]string{},
+	return &engine.Request{Route: enginetest.Route(t, Routes(), name), Type: "application/json", Body: data, Owner: "org_a", Query: url.Values{}, Params: map[string]string{},
 		Header: func(string) string { return "" }}
 }
 
-// form makes a multipart call.
-func form(t testing.TB, name string, values map[string]string, files map[string][]byte) *engine.Request {
+// form makes a multipart call of fields (name, value, …) and pictures by name.
+func form(t testing.TB, name string, fields []string, pictures map[string][]byte) *engine.Request {
 	t.Helper()
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	for k, v := range values {
-		if err := w.WriteField(k, v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for k, v := range files {
-		part, err := w.CreateFormFile(k, k+".png")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := part.Write(v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
+	var files []enginetest.File
+	for k, v := range pictures {
+		files = append(files, enginetest.File{Field: k, Name: k + ".png", Data: v})
 	}
 	r := request(t, name, nil)
-	r.Type, r.Body = w.FormDataContentType(), b.Bytes()
+	r.Type, r.Body = enginetest.Form(t, fields, files...)
 	return r
 }
 
 // call serves a request; v, if not nil, gets the JSON answer.
-func call(t testing.TB, e *Engine, r *engine.Request, v any) (*answer, error) {
+func call(t testing.TB, e *Engine, r *engine.Request, v any) (*enginetest.Answer, error) {
 	t.Helper()
-	a := &answer{}
+	a := &enginetest.Answer{}
 	err := e.Serve(t.Context(), r, a)
 	if err == nil && v != nil {
-		if err := json.Unmarshal(a.body.Bytes(), v); err != nil {
-			t.Fatalf("%s: %v", a.body.String(), err)
+		if err := json.Unmarshal(a.Body.Bytes(), v); err != nil {
+			t.Fatalf("%s: %v", a.Body.String(), err)
 		}
 	}
 	return a, err

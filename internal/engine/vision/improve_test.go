@@ -59,7 +59,7 @@ func TestEnhance(t *testing.T) {
 			continue
 		}
 		m := got.decode(t)
-		if a.status != 200 || m.Rect.Dx() != c.w || m.Rect.Dy() != c.h || got.Width != c.w || got.Height != c.h || got.Engine != "classical" ||
+		if a.Status != 200 || m.Rect.Dx() != c.w || m.Rect.Dy() != c.h || got.Width != c.w || got.Height != c.h || got.Engine != "classical" ||
 			got.Model != c.model || len(got.Operations) != c.ops || got.Format != m.Info.Format {
 			t.Errorf("%v: %+v", c.body, got.made)
 		}
@@ -181,7 +181,7 @@ func TestRestore(t *testing.T) {
 	white := image.NewGray(image.Rect(0, 0, 120, 90))
 	copy(white.Pix, mask)
 	var got pictureAnswer
-	r := form(t, "vision.restore", map[string]string{"radius": "4"}, map[string][]byte{"image": pngOf(t, damaged), "mask": pngOf(t, white)})
+	r := form(t, "vision.restore", []string{"radius", "4"}, map[string][]byte{"image": pngOf(t, damaged), "mask": pngOf(t, white)})
 	if _, err := call(t, e, r, &got); err != nil {
 		t.Fatal(err)
 	}

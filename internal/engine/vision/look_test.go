@@ -84,7 +84,7 @@ func TestLook(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		got.Objects = nil
-		r := form(t, "vision.detect", map[string]string{"labels": "dog, cat"}, map[string][]byte{"image": pngOf(t, group)})
+		r := form(t, "vision.detect", []string{"labels", "dog, cat"}, map[string][]byte{"image": pngOf(t, group)})
 		if _, err := call(t, e, r, &got); err != nil || len(got.Objects) != 0 {
 			t.Errorf("%+v, %v", got.Objects, err)
 		}

@@ -14,27 +14,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/onnx"
 )
 
 // runtime is the ONNX Runtime of the engines directory.
 func runtime(t *testing.T) *onnx.Runtime {
 	t.Helper()
-	dir := os.Getenv("TOLLGATE_ENGINES")
-	if dir == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("TOLLGATE_ENGINES is not set: run scripts/install-engines")
-		}
-		t.Skip("TOLLGATE_ENGINES is not set")
-	}
-	r := onnx.New(onnx.Options{Dir: engine.Dir(dir)})
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return enginetest.Closed(t, onnx.New(onnx.Options{Dir: enginetest.Dir(t, "the ONNX Runtime", "lib", "libonnxruntime.so")}))
 }
 
 // weights are named arrays, in the order in which they lie in the file.
