@@ -1,13 +1,10 @@
 package assist_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"mime/multipart"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 	"testing"
@@ -18,6 +15,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 	"github.com/tollgate-io/tollgate/internal/secret"
 )
@@ -81,27 +79,6 @@ func small(t testing.TB, o assist.Options) *house {
 	return newHouse(t, dbtest.Open(t, dbtest.SQLiteDSN(t), db.Options{Clock: c}, sets), c, o)
 }
 
-// answer is what a call was answered.
-type answer struct {
-	status int
-	kind   string
-	body   bytes.Buffer
-	used   engine.Quantity
-	onData func([]byte) error
-}
-
-func (a *answer) SetHeader(string, string)      {}
-func (a *answer) Start(status int, kind string) { a.status, a.kind = status, kind }
-func (a *answer) Flush() error                  { return nil }
-func (a *answer) Used(q engine.Quantity)        { a.used = q }
-func (a *answer) Write(b []byte) error {
-	a.body.Write(b)
-	if a.onData != nil {
-		return a.onData(b)
-	}
-	return nil
-}
-
 // request finds the route of "METHOD path?query" as net/http would.
 func (h *house) request(line string, body []byte) *engine.Request {
 	h.Helper()
@@ -142,7 +119,7 @@ func (h *house) request(line string, body []byte) *engine.Request {
 }
 
 // try makes a call; body is a JSON text, []byte or anything that marshals.
-func (h *house) try(line string, body any) (*answer, error) {
+func (h *house) try(line string, body any) (*enginetest.Answer, error) {
 	h.Helper()
 	var data []byte
 	switch b := body.(type) {
@@ -157,7 +134,7 @@ func (h *house) try(line string, body any) (*answer, error) {
 			h.Fatal(err)
 		}
 	}
-	a := &answer{}
+	a := &enginetest.Answer{}
 	return a, h.e.Serve(ctx, h.request(line, data), a)
 }
 
@@ -171,8 +148,8 @@ func (h *house) do(line string, body any) object {
 		h.Fatalf("%s: %v", line, err)
 	}
 	var v object
-	if err := json.Unmarshal(a.body.Bytes(), &v); err != nil {
-		h.Fatalf("%s: %v: %s", line, err, a.body.Bytes())
+	if err := json.Unmarshal(a.Body.Bytes(), &v); err != nil {
+		h.Fatalf("%s: %v: %s", line, err, a.Body.Bytes())
 	}
 	return v
 }
@@ -216,29 +193,6 @@ func (o object) text(path string) string {
 func (o object) number(path string) float64 {
 	n, _ := o.at(path).(float64)
 	return n
-}
-
-// upload is a multipart body.
-func upload(t testing.TB, field, name, kind string, data []byte, values map[string]string) (contentType string, body []byte) {
-	t.Helper()
-	var b bytes.Buffer
-	w := multipart.NewWriter(&b)
-	part, err := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {fmt.Sprintf(`form-data; name=%q; filename=%q`, field, name)}, "Content-Type": {kind}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := part.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	for k, v := range values {
-		if err := w.WriteField(k, v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return w.FormDataContentType(), b.Bytes()
 }
 
 // visitor is a person with a session.

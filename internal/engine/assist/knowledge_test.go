@@ -12,6 +12,7 @@ import (
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/secret"
 )
 
@@ -55,10 +56,10 @@ func TestKnowledge(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	r := h.request("POST "+docs, nil)
-	r.Type, r.Body = upload(t, "file", "../evil/faq.csv", "text/csv", []byte("question,answer\nCan I pay by card?,\"Yes, by any.\"\n怎么付款？,支持支付宝。\n"), nil)
-	a := &answer{}
-	if err := h.e.Serve(ctx, r, a); err != nil || a.status != 201 {
-		t.Fatal(err, a.status)
+	r.Type, r.Body = enginetest.Form(t, nil, enginetest.File{Field: "file", Name: "../evil/faq.csv", Type: "text/csv", Data: []byte("question,answer\nCan I pay by card?,\"Yes, by any.\"\n怎么付款？,支持支付宝。\n")})
+	a := &enginetest.Answer{}
+	if err := h.e.Serve(ctx, r, a); err != nil || a.Status != 201 {
+		t.Fatal(err, a.Status)
 	}
 	list := h.do("GET "+docs+"?limit=2", nil)
 	if len(list.at("data").([]any)) != 2 || list.at("has_more") != true {
@@ -71,7 +72,7 @@ func TestKnowledge(t *testing.T) {
 	if got := search("怎么付款"); !strings.Contains(got.text("results.0.text"), "支付宝") || got.text("language") != "zh" {
 		t.Errorf("%v", got)
 	}
-	if err := h.e.Serve(ctx, r, &answer{}); err != nil { // the same again replaces
+	if err := h.e.Serve(ctx, r, &enginetest.Answer{}); err != nil { // the same again replaces
 		t.Fatal(err)
 	}
 	if got := h.do("GET knowledge/"+kb, nil); got.number("documents") != 3 {

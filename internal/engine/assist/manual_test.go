@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/tollgate-io/tollgate/docs"
-	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/text"
 )
 
@@ -19,26 +19,13 @@ import (
 //go:embed testdata/manual.tsv
 var manualQuestions string
 
-// enginesDir is the directory of scripts/install-engines.
-func enginesDir(t *testing.T) engine.Dir {
-	t.Helper()
-	dir := engine.Dir(os.Getenv("TOLLGATE_ENGINES"))
-	if dir.Path("text", "use") == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("TOLLGATE_ENGINES has no text/use; run scripts/install-engines")
-		}
-		t.Skip("no engines directory")
-	}
-	return dir
-}
-
 // TestManualQuestions: the help bot answers what users ask from the right page of the manual, and declines what has nothing to
 // do with it, by words alone.
 func TestManualQuestions(t *testing.T) { askManual(t, assist.Options{}, "") }
 
 // TestManualQuestionsVectors asks those kept aside, with sentence vectors, which the race detector makes slow.
 func TestManualQuestionsVectors(t *testing.T) {
-	v := text.NewVectors(enginesDir(t))
+	v := text.NewVectors(enginetest.Dir(t, "the text engine", "text", "use"))
 	_, model := v.Engine()
 	askManual(t, assist.Options{Embed: v.Embed, EmbedModel: model}, "held")
 }

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/proc"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -18,10 +18,7 @@ func pdftotext(t testing.TB) string {
 	t.Helper()
 	path := proc.Find("pdftotext")
 	if path == "" {
-		if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-			t.Fatal("pdftotext is not installed; run scripts/install-engines")
-		}
-		t.Skip("pdftotext is not installed")
+		enginetest.Absent(t, "pdftotext")
 	}
 	return path
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -51,16 +52,16 @@ func (v *visitor) ask(c engine.Caller, body object) (events []object, err error)
 	}
 	r := v.request(v.line("POST", "/messages"), data)
 	r.Caller = c
-	a := &answer{}
+	a := &enginetest.Answer{}
 	err = v.e.Serve(ctx, r, a)
-	for block := range strings.SplitSeq(strings.TrimSpace(a.body.String()), "\n\n") {
+	for block := range strings.SplitSeq(strings.TrimSpace(a.Body.String()), "\n\n") {
 		var o object
 		if jerr := json.Unmarshal([]byte(strings.TrimPrefix(block, "data: ")), &o); jerr == nil {
 			events = append(events, o)
 		}
 	}
-	if err == nil && a.used != 1000 {
-		v.Errorf("used %d", a.used)
+	if err == nil && a.Total() != 1000 {
+		v.Errorf("used %d", a.Total())
 	}
 	return events, err
 }
@@ -168,7 +169,7 @@ func TestEvents(t *testing.T) {
 		var mu strings.Builder
 		got := make(chan string, 64)
 		r := h.request(v.line("GET", "/events")+"&Last-Event-ID=3", nil)
-		a := &answer{onData: func(b []byte) error { got <- string(b); return nil }}
+		a := &enginetest.Answer{Piece: func(b []byte) error { got <- string(b); return nil }}
 		done := make(chan error, 1)
 		go func() { done <- h.e.Serve(ctx, r, a) }()
 		wait := func(want string) {

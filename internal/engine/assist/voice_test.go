@@ -11,6 +11,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/assist"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -255,16 +256,16 @@ func TestVoiceTurn(t *testing.T) {
 	v := h.visit(bot, nil)
 	turn := func(words, speak string) (object, engine.Quantity) {
 		r := h.request(v.line("POST", "/voice"), nil)
-		r.Type, r.Body = upload(t, "audio", "a.wav", "audio/wav", []byte(words), map[string]string{"speak": speak})
-		a := &answer{}
+		r.Type, r.Body = enginetest.Form(t, []string{"speak", speak}, enginetest.File{Field: "audio", Name: "a.wav", Type: "audio/wav", Data: []byte(words)})
+		a := &enginetest.Answer{}
 		if err := h.e.Serve(ctx, r, a); err != nil {
 			t.Fatal(err)
 		}
 		var o object
-		if err := json.Unmarshal(a.body.Bytes(), &o); err != nil {
+		if err := json.Unmarshal(a.Body.Bytes(), &o); err != nil {
 			t.Fatal(err)
 		}
-		return o, a.used
+		return o, a.Total()
 	}
 	o, used := turn("how long does delivery take", "true")
 	if o.text("heard.text") != "how long does delivery take" || !strings.Contains(o.text("message.text"), "three to five") || o.text("audio.data") == "" || used != 1000 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -114,8 +115,8 @@ func TestItemsComeBackAsGiven(t *testing.T) {
 	in := `{"id":"a/b 茶","title":"Tea","text":"About tea.","category":"c","tags":["x","y"],"price":19.9,"currency":"EUR","attributes":{"k":"v"},"available":false,"published_at":"2026-11-01T08:00:00Z"}`
 	r.must(nil, "items.put", `{"items":[`+in+`,{"id":"z","title":"Z","price":"5"}]}`, "shop")
 	s, err := r.call("items.get", nil, "shop", "a/b 茶")
-	if err != nil || strings.TrimSpace(s.body.String()) != in {
-		t.Errorf("%v %s", err, s.body.String())
+	if err != nil || strings.TrimSpace(s.Body.String()) != in {
+		t.Errorf("%v %s", err, s.Body.String())
 	}
 	var page struct {
 		Items   []string
@@ -176,7 +177,7 @@ func FuzzBodies(f *testing.F) {
 		route := routes[int(which)%len(routes)]
 		req := &engine.Request{Route: &route, Params: map[string]string{"space": "shop", "item": "tea-1", "user": "t1", "experiment": "x"},
 			Query: url.Values{}, Owner: r.owner, Body: []byte(body)}
-		var s sheet
+		var s enginetest.Answer
 		err := r.e.Serve(t.Context(), req, &s)
 		if err != nil {
 			if p := problem.As(err); p.Kind == problem.Internal || p.Kind.Status() >= 500 {
@@ -184,8 +185,8 @@ func FuzzBodies(f *testing.F) {
 			}
 			return
 		}
-		if !json.Valid(s.body.Bytes()) || s.status < 200 || s.status > 201 {
-			t.Fatalf("%s %q: %d %s", route.Name, body, s.status, s.body.Bytes())
+		if !json.Valid(s.Body.Bytes()) || s.Status < 200 || s.Status > 201 {
+			t.Fatalf("%s %q: %d %s", route.Name, body, s.Status, s.Body.Bytes())
 		}
 	})
 }

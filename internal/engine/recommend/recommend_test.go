@@ -1,7 +1,6 @@
 package recommend
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,24 +16,13 @@ import (
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 var sets = []db.Migrations{Migrations}
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-
-// sheet is a Writer that keeps an answer.
-type sheet struct {
-	status int
-	body   bytes.Buffer
-}
-
-func (s *sheet) SetHeader(string, string)   {}
-func (s *sheet) Start(status int, _ string) { s.status = status }
-func (s *sheet) Write(b []byte) error       { _, err := s.body.Write(b); return err }
-func (s *sheet) Flush() error               { return nil }
-func (s *sheet) Used(engine.Quantity)       {}
 
 // both runs fn on both engines, each with a clock that stands at noon.
 func both(t *testing.T, fn func(*testing.T, *db.DB, *clock.Manual)) {
@@ -81,7 +69,7 @@ func newRig(t testing.TB, d *db.DB, c *clock.Manual) *rig {
 }
 
 // call serves a route by its name; parts are the values of its wildcards, in order.
-func (r *rig) call(name string, body any, parts ...string) (*sheet, error) {
+func (r *rig) call(name string, body any, parts ...string) (*enginetest.Answer, error) {
 	r.t.Helper()
 	for _, route := range Routes() {
 		if route.Name != "recommend."+name {
@@ -104,7 +92,7 @@ func (r *rig) call(name string, body any, parts ...string) (*sheet, error) {
 		default:
 			req.Body = []byte(text(b))
 		}
-		var s sheet
+		var s enginetest.Answer
 		return &s, r.e.Serve(r.t.Context(), req, &s)
 	}
 	r.t.Fatalf("no route %s", name)
@@ -119,11 +107,11 @@ func (r *rig) must(out any, name string, body any, parts ...string) int {
 		r.t.Fatalf("%s: %v", name, err)
 	}
 	if out != nil {
-		if err := json.Unmarshal(s.body.Bytes(), out); err != nil {
-			r.t.Fatalf("%s: %v: %s", name, err, s.body.Bytes())
+		if err := json.Unmarshal(s.Body.Bytes(), out); err != nil {
+			r.t.Fatalf("%s: %v: %s", name, err, s.Body.Bytes())
 		}
 	}
-	return s.status
+	return s.Status
 }
 
 // fails is call that must be refused with the id.
@@ -131,7 +119,7 @@ func (r *rig) fails(id, name string, body any, parts ...string) {
 	r.t.Helper()
 	s, err := r.call(name, body, parts...)
 	if err == nil || problem.As(err).ID != id {
-		r.t.Errorf("%s %v: %v, want %s; %s", name, body, err, id, s.body.Bytes())
+		r.t.Errorf("%s %v: %v, want %s; %s", name, body, err, id, s.Body.Bytes())
 	}
 }
 

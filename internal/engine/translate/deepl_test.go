@@ -47,8 +47,8 @@ func TestDeepL(t *testing.T) {
 		t.Errorf("%v", a)
 	}
 	w, err := do(e, "org_a", "GET", "/v2/languages?type=target", "", nil)
-	if err != nil || !strings.Contains(w.body.String(), `{"language":"ZH-HANS","name":"Chinese (simplified)","supports_formality":true}`) || !strings.Contains(w.body.String(), `"EN-GB"`) {
-		t.Errorf("%v %s", err, w.body.String())
+	if err != nil || !strings.Contains(w.Body.String(), `{"language":"ZH-HANS","name":"Chinese (simplified)","supports_formality":true}`) || !strings.Contains(w.Body.String(), `"EN-GB"`) {
+		t.Errorf("%v %s", err, w.Body.String())
 	}
 	for _, r := range Routes() {
 		if strings.HasPrefix(r.Name, "translate.deepl.") != (r.Style == engine.DeepLike) {
@@ -66,8 +66,8 @@ func TestDeepLGlossaries(t *testing.T) {
 			t.Errorf("%v", g)
 		}
 		w, err := do(e, "org_a", "GET", "/v2/glossaries/"+id+"/entries", "", nil)
-		if err != nil || w.body.String() != "a, b\t甲\ngateway\t网关\n" {
-			t.Errorf("%v %q", err, w.body.String())
+		if err != nil || w.Body.String() != "a, b\t甲\ngateway\t网关\n" {
+			t.Errorf("%v %q", err, w.Body.String())
 		}
 		tr := url.Values{"text": {"The gateway"}, "source_lang": {"en"}, "target_lang": {"zh"}, "glossary_id": {id}}
 		if got := first(t, answer(t, e, "POST", "/v2/translate", formType, []byte(tr.Encode()))); got["text"] != "网关" {
@@ -84,13 +84,13 @@ func TestDeepLGlossaries(t *testing.T) {
 		if a := answer(t, e, "GET", "/v3/glossaries/"+id+"/entries?source_lang=en&target_lang=zh", "", nil); a["dictionaries"].([]any)[0].(map[string]any)["entries"] != "x\ty\n" {
 			t.Errorf("%v", a)
 		}
-		if w, err := do(e, "org_a", "DELETE", "/v3/glossaries/"+id+"/dictionaries?source_lang=zh&target_lang=en", "", nil); err != nil || w.status != 204 {
+		if w, err := do(e, "org_a", "DELETE", "/v3/glossaries/"+id+"/dictionaries?source_lang=zh&target_lang=en", "", nil); err != nil || w.Status != 204 {
 			t.Errorf("%v", err)
 		}
 		if a := answer(t, e, "GET", "/v3/glossaries", "", nil); len(a["glossaries"].([]any)) != 1 {
 			t.Errorf("%v", a)
 		}
-		if w, err := do(e, "org_a", "DELETE", "/v2/glossaries/"+id, "", nil); err != nil || w.status != 204 {
+		if w, err := do(e, "org_a", "DELETE", "/v2/glossaries/"+id, "", nil); err != nil || w.Status != 204 {
 			t.Errorf("%v", err)
 		}
 		refused(t, e, "GET", "/v2/glossaries/"+id, "", nil, "translate.no_glossary")
@@ -113,8 +113,8 @@ func TestDeepLDocuments(t *testing.T) {
 			t.Errorf("by another: %v", err)
 		}
 		w, err := do(e, "org_a", "POST", "/v2/document/"+id+"/result", formType, form)
-		if err != nil || w.body.String() != "<p>你好</p>" {
-			t.Errorf("%v %s", err, w.body.String())
+		if err != nil || w.Body.String() != "<p>你好</p>" {
+			t.Errorf("%v %s", err, w.Body.String())
 		}
 		refused(t, e, "POST", "/v2/document/"+id+"/result", formType, form, "translate.no_document")
 	})

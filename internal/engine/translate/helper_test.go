@@ -1,47 +1,23 @@
 package translate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"mime/multipart"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/db/dbtest"
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // dictionaryForTests is loaded once for all of them.
 var dictionaryForTests = &dictionary{}
-
-// recorded is an engine.Writer that keeps the answer.
-type recorded struct {
-	status  int
-	kind    string
-	header  map[string]string
-	body    bytes.Buffer
-	flushes int
-	used    engine.Quantity
-	reports []engine.Quantity
-}
-
-func (w *recorded) SetHeader(name, value string) {
-	if w.header == nil {
-		w.header = map[string]string{}
-	}
-	w.header[name] = value
-}
-func (w *recorded) Start(status int, kind string) { w.status, w.kind = status, kind }
-func (w *recorded) Write(b []byte) error          { w.body.Write(b); return nil }
-func (w *recorded) Flush() error                  { w.flushes++; return nil }
-func (w *recorded) Used(q engine.Quantity)        { w.used = q; w.reports = append(w.reports, q) }
 
 func newEngine(t testing.TB, change ...func(*Options)) *Engine {
 	t.Helper()
@@ -74,14 +50,11 @@ func withApertium(t testing.TB, e *Engine) {
 	if e.routes.find("en", "es", "apertium") != nil {
 		return
 	}
-	if os.Getenv("TOLLGATE_TEST_REQUIRE") == "1" {
-		t.Fatal("Apertium is not installed: scripts/install-engines")
-	}
-	t.Skip("Apertium is not installed")
+	enginetest.Absent(t, "Apertium")
 }
 
 // do sends a request to the route that net/http would choose.
-func do(e *Engine, owner, method, target, kind string, body []byte) (*recorded, error) {
+func do(e *Engine, owner, method, target, kind string, body []byte) (*enginetest.Answer, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, err
@@ -107,7 +80,7 @@ func do(e *Engine, owner, method, target, kind string, body []byte) (*recorded, 
 	}
 	r := &engine.Request{ID: "evt_1", Route: &o.Route, Path: u.Path, Params: params, Query: u.Query(), Type: kind,
 		Header: func(string) string { return "" }, Language: "en", Body: body, Owner: owner}
-	w := &recorded{}
+	w := &enginetest.Answer{}
 	bound := engine.Quantity(-1)
 	if o.Measure != nil {
 		if bound, err = o.Measure(r); err != nil {
@@ -117,8 +90,8 @@ func do(e *Engine, owner, method, target, kind string, body []byte) (*recorded, 
 	if err := e.Serve(context.Background(), r, w); err != nil {
 		return w, err
 	}
-	if bound >= 0 && w.used > bound {
-		return w, fmt.Errorf("%s used %d, more than %d", o.Name, w.used, bound)
+	if bound >= 0 && w.Total() > bound {
+		return w, fmt.Errorf("%s used %d, more than %d", o.Name, w.Total(), bound)
 	}
 	return w, nil
 }
@@ -140,8 +113,8 @@ func answer(t testing.TB, e *Engine, method, path, kind string, body []byte) map
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
 	var v map[string]any
-	if err := json.Unmarshal(w.body.Bytes(), &v); err != nil {
-		t.Fatalf("%s %s answers %q: %v", method, path, w.body.String(), err)
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("%s %s answers %q: %v", method, path, w.Body.String(), err)
 	}
 	return v
 }
@@ -158,22 +131,5 @@ func refused(t testing.TB, e *Engine, method, path, kind string, body []byte, id
 // upload makes a multipart form.
 func upload(t testing.TB, name string, data []byte, fields ...string) (kind string, body []byte) {
 	t.Helper()
-	var b bytes.Buffer
-	m := multipart.NewWriter(&b)
-	for i := 0; i < len(fields); i += 2 {
-		if err := m.WriteField(fields[i], fields[i+1]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p, err := m.CreateFormFile("file", name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return m.FormDataContentType(), b.Bytes()
+	return enginetest.Form(t, fields, enginetest.File{Field: "file", Name: name, Data: data})
 }

@@ -141,12 +141,12 @@ func TestStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.kind != "text/event-stream" || w.flushes != 4 {
-		t.Errorf("%s, %d flushes", w.kind, w.flushes)
+	if w.Type != "text/event-stream" || w.Flushes != 4 {
+		t.Errorf("%s, %d flushes", w.Type, w.Flushes)
 	}
 	var text strings.Builder
 	var done result
-	for event := range strings.SplitSeq(strings.TrimSpace(w.body.String()), "\n\n") {
+	for event := range strings.SplitSeq(strings.TrimSpace(w.Body.String()), "\n\n") {
 		var ev segmentEvent
 		data := []byte(strings.TrimPrefix(event, "data: "))
 		if err := json.Unmarshal(data, &ev); err != nil {
@@ -161,13 +161,13 @@ func TestStream(t *testing.T) {
 	if done.Type != "done" || text.String() != done.Translations[0].Text {
 		t.Errorf("pieces %q, whole %+v", text.String(), done)
 	}
-	for i := 1; i < len(w.reports); i++ {
-		if w.reports[i] < w.reports[i-1] {
-			t.Errorf("reports of use fall: %v", w.reports)
+	for i := 1; i < len(w.Reports); i++ {
+		if w.Reports[i] < w.Reports[i-1] {
+			t.Errorf("reports of use fall: %v", w.Reports)
 		}
 	}
-	if w.used != engine.Units(30) {
-		t.Errorf("used %d", w.used)
+	if w.Total() != engine.Units(30) {
+		t.Errorf("used %d", w.Total())
 	}
 }
 
@@ -178,10 +178,10 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.kind != mediaTypes[formatDOCX] || w.header["X-Quality"] != qualityDictionary || !strings.Contains(w.header["Content-Disposition"], "report.zh.docx") || w.used != engine.Units(12) {
-		t.Errorf("%s %v used %d", w.kind, w.header, w.used)
+	if w.Type != mediaTypes[formatDOCX] || w.Header["X-Quality"] != qualityDictionary || !strings.Contains(w.Header["Content-Disposition"], "report.zh.docx") || w.Total() != engine.Units(12) {
+		t.Errorf("%s %v used %d", w.Type, w.Header, w.Total())
 	}
-	if got := partOf(t, w.body.Bytes(), "word/document.xml"); !strings.Contains(got, "早上好") {
+	if got := partOf(t, w.Body.Bytes(), "word/document.xml"); !strings.Contains(got, "早上好") {
 		t.Error(got)
 	}
 	a := post(t, e, "/v1/translate", map[string]any{"document": docxOf(`<w:p><w:r><w:t>Thanks</w:t></w:r></w:p>`), "format": "docx", "source": "en", "target": "zh"})
@@ -213,12 +213,12 @@ func TestSpeech(t *testing.T) {
 		t.Fatal(err)
 	}
 	var a map[string]any
-	if err := json.Unmarshal(w.body.Bytes(), &a); err != nil {
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 		t.Fatal(err)
 	}
-	if a["text"] != "早上好" || a["transcript"] != "Good morning" || a["audio"] != base64.StdEncoding.EncodeToString([]byte("zh:早上好")) || w.used != 1000 ||
+	if a["text"] != "早上好" || a["transcript"] != "Good morning" || a["audio"] != base64.StdEncoding.EncodeToString([]byte("zh:早上好")) || w.Total() != 1000 ||
 		a["recognition"].(map[string]any)["quality"] != "demo" {
-		t.Errorf("%v used %d", a, w.used)
+		t.Errorf("%v used %d", a, w.Total())
 	}
 	kind, body = upload(t, "a.wav", wav[:50], "target", "zh", "answer", "audio")
 	if _, err := do(e, "org_a", "POST", "/v1/translate/speech", kind, body); err == nil {
@@ -238,11 +238,11 @@ func TestLibre(t *testing.T) {
 		t.Errorf("%v", a)
 	}
 	w, err := do(e, "org_a", "POST", "/libre/detect", "application/json", []byte(`{"q":"The dog is in the house"}`))
-	if err != nil || !strings.Contains(w.body.String(), `"language":"en"`) {
-		t.Errorf("%v %s", err, w.body.String())
+	if err != nil || !strings.Contains(w.Body.String(), `"language":"en"`) {
+		t.Errorf("%v %s", err, w.Body.String())
 	}
-	if w, err = do(e, "org_a", "GET", "/libre/languages", "", nil); err != nil || !strings.Contains(w.body.String(), `"code":"zh"`) {
-		t.Errorf("%v %s", err, w.body.String())
+	if w, err = do(e, "org_a", "GET", "/libre/languages", "", nil); err != nil || !strings.Contains(w.Body.String(), `"code":"zh"`) {
+		t.Errorf("%v %s", err, w.Body.String())
 	}
 	refused(t, e, "POST", "/libre/translate", "application/json", []byte(`{"source":"en","target":"zh"}`), "translate.libre_missing")
 	refused(t, e, "POST", "/libre/translate", "application/json", []byte(`{"q":"","source":"en","target":"zh"}`), "translate.libre_missing")

@@ -45,8 +45,8 @@ func TestGlossaries(t *testing.T) {
 		if _, err := do(e, "org_b", "POST", "/v1/translate", "application/json", []byte(`{"text":"a b","source":"en","target":"zh","glossary":"`+id+`"}`)); problem.As(err).ID != "translate.no_glossary" {
 			t.Errorf("use by another: %v", err)
 		}
-		if w, err := do(e, "org_b", "GET", path, "", nil); err != nil || strings.Contains(w.body.String(), id) {
-			t.Errorf("list of another: %s", w.body.String())
+		if w, err := do(e, "org_b", "GET", path, "", nil); err != nil || strings.Contains(w.Body.String(), id) {
+			t.Errorf("list of another: %s", w.Body.String())
 		}
 		answer(t, e, "DELETE", path+"/"+id, "", nil)
 		refused(t, e, "GET", path+"/"+id, "", nil, "translate.no_glossary")
@@ -143,12 +143,12 @@ func TestMemoryFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			kind, body := upload(t, "m."+format, w.body.Bytes())
+			kind, body := upload(t, "m."+format, w.Body.Bytes())
 			if _, err := do(e, "org_b", "POST", path, kind, body); err != nil {
 				t.Fatal(err)
 			}
 			again, err := do(e, "org_b", "GET", path+"/export?format="+format, "", nil)
-			if err != nil || !slices.Equal(lines(again.body.Bytes()), lines(w.body.Bytes())) {
+			if err != nil || !slices.Equal(lines(again.Body.Bytes()), lines(w.Body.Bytes())) {
 				t.Errorf("%s differs after import: %v", format, err)
 			}
 		}
