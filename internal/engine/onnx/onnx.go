@@ -52,39 +52,24 @@ const (
 )
 
 // Runtime runs models. It is safe for concurrent use.
-type Runtime struct {
-	dir  engine.Dir
-	pool *proc.Pool
-}
+type Runtime struct{ children *proc.Native }
 
 // New makes a runtime. It starts nothing, and is fine without an engines directory: see Ready.
 func New(o Options) *Runtime {
 	if o.Time <= 0 {
 		o.Time = defaultTime
 	}
-	dir, err := filepath.Abs(string(o.Dir)) // the child runs elsewhere
-	if o.Dir == "" || err != nil {
-		dir = ""
-	}
-	r := &Runtime{dir: engine.Dir(dir)}
-	r.pool = proc.NewPool(proc.PoolOptions{
-		Spec: proc.Spec{
-			Path:   filepath.Join(dir, "bin", "tollgate-onnx"),
-			Args:   child.Args(filepath.Join(dir, "lib", "libonnxruntime.so"), o.Threads, o.Idle),
-			Memory: memory,
-		},
-		Max: o.Workers, Queue: queue, Time: o.Time, Idle: o.Idle, Output: 2 * wire.MaxFrame, Log: o.Log,
-	})
-	return r
+	return &Runtime{proc.NewNative(proc.NativeOptions{
+		Dir: o.Dir, Program: "tollgate-onnx", Library: "libonnxruntime.so", Memory: memory, Frame: wire.MaxFrame,
+		Workers: o.Workers, Queue: queue, Threads: o.Threads, Time: o.Time, Idle: o.Idle, Log: o.Log,
+	})}
 }
 
 // Ready reports whether the runtime is installed.
-func (r *Runtime) Ready() bool {
-	return r.dir.Path("bin", "tollgate-onnx") != "" && r.dir.Path("lib", "libonnxruntime.so") != ""
-}
+func (r *Runtime) Ready() bool { return r.children.Ready() }
 
 // Close ends the children. Calls after it fail.
-func (r *Runtime) Close() error { return r.pool.Close() }
+func (r *Runtime) Close() error { return r.children.Close() }
 
 // Run runs the model at a path on the inputs, all by name, and gives the outputs named, or all. The model is
 // loaded when it is first used, and again when its file has changed.
@@ -122,7 +107,7 @@ func (r *Runtime) Session(ctx context.Context, use func(s *Session) error) error
 		return engine.Missing("the ONNX Runtime")
 	}
 	var result error
-	err := r.pool.Do(ctx, func(c *proc.Child) error {
+	err := r.children.Do(ctx, func(c *proc.Child) error {
 		s := &Session{c: c}
 		result = use(s)
 		return s.lost

@@ -32,7 +32,7 @@ type PoolOptions struct {
 	Spec   Spec
 	Max    int           // processes; default 1
 	Queue  int           // calls that may wait for one; default 64, negative for none
-	Time   time.Duration // of one use; default 30 s
+	Time   time.Duration // of one use, and of the wait for a process before it; default 30 s
 	Idle   time.Duration // a child that is not used for so long is ended; default 5 min
 	Output int64         // bytes that one use may read; default 64 MiB
 	Log    *slog.Logger  // of children that die; may be nil
@@ -95,12 +95,13 @@ func NewPool(o PoolOptions) *Pool {
 // *problem.Error, else one of this package's with it as the cause. A use that blocks elsewhere than on the
 // child must watch its ctx itself.
 func (p *Pool) Do(ctx context.Context, use func(c *Child) error) error {
-	ctx, cancel := context.WithTimeout(ctx, p.o.Time)
-	defer cancel()
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer func() { <-p.slot }()
+	// From here on: a use that has waited long would else be given a child only to have it killed.
+	ctx, cancel := context.WithTimeout(ctx, p.o.Time)
+	defer cancel()
 	c, err := p.take(ctx)
 	if err != nil {
 		return err
@@ -140,7 +141,7 @@ func (p *Pool) enter(ctx context.Context) error {
 	p.mu.Lock()
 	if p.waiting >= p.o.Queue {
 		p.mu.Unlock()
-		return problem.New(problem.Unavailable, "proc.busy", "the engine has too much to do; try again later").After(2 * time.Second)
+		return busy()
 	}
 	p.waiting++
 	p.mu.Unlock()
@@ -149,12 +150,20 @@ func (p *Pool) enter(ctx context.Context) error {
 		p.waiting--
 		p.mu.Unlock()
 	}()
+	patience := time.NewTimer(p.o.Time)
+	defer patience.Stop()
 	select {
 	case p.slot <- struct{}{}:
 		return nil
+	case <-patience.C:
+		return busy()
 	case <-ctx.Done():
 		return ended(ctx, errors.New("while waiting for a process"))
 	}
+}
+
+func busy() error {
+	return problem.New(problem.Unavailable, "proc.busy", "the engine has too much to do; try again later").After(2 * time.Second)
 }
 
 // take gives a child that is alive.

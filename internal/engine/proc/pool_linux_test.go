@@ -250,6 +250,42 @@ func TestPoolWaitsNoLongerThanItsCaller(t *testing.T) {
 	}
 }
 
+// TestPoolTime: a use has its whole time, however long it has waited, and nobody waits longer than that.
+func TestPoolTime(t *testing.T) {
+	t.Parallel()
+	const limit = 2 * time.Second
+	p := newPool(t, proc.PoolOptions{Spec: sh(server), Time: limit})
+	before := pid(t, p)
+	long := func(c *proc.Child) error {
+		<-time.After(limit * 6 / 10)
+		_, err := say(c, "x")
+		return err
+	}
+	inside := make(chan struct{})
+	var uses sync.WaitGroup
+	uses.Go(func() {
+		if err := p.Do(t.Context(), func(c *proc.Child) error { close(inside); return long(c) }); err != nil {
+			t.Errorf("the first: %v", err)
+		}
+	})
+	<-inside
+	if err := p.Do(t.Context(), long); err != nil {
+		t.Errorf("one that has waited: %v", err)
+	}
+	uses.Wait()
+	if pid(t, p) != before {
+		t.Error("another child")
+	}
+	var waited error
+	_ = p.Do(t.Context(), func(*proc.Child) error { // it may have had its own time by then
+		_, waited = echo(t.Context(), p, "x")
+		return nil
+	})
+	if problem.As(waited).ID != "proc.busy" {
+		t.Errorf("one that has waited for too long: %v", waited)
+	}
+}
+
 // TestPoolBackoff: a program that dies at once is started ever more rarely, and one that works again as before.
 func TestPoolBackoff(t *testing.T) {
 	t.Parallel()

@@ -189,7 +189,7 @@ func (m *Model) understand(dir string, c *card) error {
 		m.Languages = languagesOf(plain)
 	}
 	for _, l := range c.Languages {
-		if l == "" || len(l) > 8 {
+		if l != Any && (len(l) < 2 || len(l) > 3 || strings.Trim(l, "abcdefghijklmnopqrstuvwxyz") != "") { // it would never be chosen
 			return fmt.Errorf("languages by ISO 639-1 codes such as en in its model.json, not %q", l)
 		}
 	}
@@ -232,6 +232,9 @@ func (m *Model) understand(dir string, c *card) error {
 			return fmt.Errorf("its file %s, which is missing or empty", found[role])
 		}
 		m.wire.Files[role] = path
+	}
+	if _, err := (&wire.Request{Model: m.wire}).Frame(); err != nil {
+		return errors.New("names of files in UTF-8, and a sample_rate and a feature_dim that are possible in its model.json")
 	}
 	return nil
 }

@@ -128,6 +128,10 @@ func TestCards(t *testing.T) {
 		`{"files":{"model":"../../../etc/passwd"}}`:  "outside",
 		`{"type":"tdnn","files":{"model":"c.onnx"}}`: "c.onnx, which is missing",
 		`{"type":"tdnn","languages":[""]}`:           "language",
+		`{"type":"tdnn","languages":["EN"]}`:         "language",
+		`{"type":"tdnn","languages":["en-US"]}`:      "language",
+		`{"type":"tdnn","sample_rate":-1}`:           "sample_rate",
+		`{"type":"tdnn","feature_dim":1000000}`:      "feature_dim",
 		`{"type":"t_one_ctc"}`:                       "streaming to be true",
 		strings.Repeat(" ", maxCard+2):               "model.json",
 	} {

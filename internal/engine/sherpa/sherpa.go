@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -58,11 +57,10 @@ const (
 
 // Runtime recognises utterances. It is safe for concurrent use.
 type Runtime struct {
-	dir     engine.Dir
-	workers int
-	clock   clock.Clock
-	log     *slog.Logger
-	pool    *proc.Pool
+	children *proc.Native
+	workers  int
+	clock    clock.Clock
+	log      *slog.Logger
 
 	mu     sync.Mutex
 	broken map[string]time.Time // names of models that ended the child, and when they may try again
@@ -82,33 +80,21 @@ func New(o Options) *Runtime {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	dir, err := filepath.Abs(string(o.Dir)) // the child runs elsewhere
-	if o.Dir == "" || err != nil {
-		dir = ""
-	}
-	r := &Runtime{dir: engine.Dir(dir), workers: o.Workers, clock: o.Clock, log: o.Log, broken: map[string]time.Time{}}
-	r.pool = proc.NewPool(proc.PoolOptions{
-		Spec: proc.Spec{
-			Path:   filepath.Join(dir, "bin", "tollgate-sherpa"),
-			Args:   child.Args(filepath.Join(dir, "lib", "libsherpa-onnx-c-api.so"), o.Threads, o.Idle),
-			Memory: memory,
-		},
-		Max: o.Workers, Queue: queue, Time: o.Time, Idle: o.Idle, Output: 2 * wire.MaxFrame, Log: o.Log,
-	})
-	return r
+	return &Runtime{workers: o.Workers, clock: o.Clock, log: o.Log, broken: map[string]time.Time{}, children: proc.NewNative(proc.NativeOptions{
+		Dir: o.Dir, Program: "tollgate-sherpa", Library: "libsherpa-onnx-c-api.so", Memory: memory, Frame: wire.MaxFrame,
+		Workers: o.Workers, Queue: queue, Threads: o.Threads, Time: o.Time, Idle: o.Idle, Log: o.Log,
+	})}
 }
 
 // Ready reports whether the library is installed.
-func (r *Runtime) Ready() bool {
-	return r.dir.Path("bin", "tollgate-sherpa") != "" && r.dir.Path("lib", "libsherpa-onnx-c-api.so") != ""
-}
+func (r *Runtime) Ready() bool { return r.children.Ready() }
 
 // Workers is how many utterances are recognised at the same time.
 func (r *Runtime) Workers() int { return r.workers }
 
 // Models are the operator's models by name, also those that cannot be used: these have a Need.
 func (r *Runtime) Models() []Model {
-	all := Models(r.dir)
+	all := Models(r.children.Dir)
 	for i := range all {
 		if m := &all[i]; m.Need == "" && r.resting(m.Name) > 0 {
 			m.Need = "to be mended: sherpa-onnx could not load it, the log says why"
@@ -118,7 +104,7 @@ func (r *Runtime) Models() []Model {
 }
 
 // Close ends the children. Calls after it fail.
-func (r *Runtime) Close() error { return r.pool.Close() }
+func (r *Runtime) Close() error { return r.children.Close() }
 
 // Call is an utterance to be recognised.
 type Call struct {
@@ -157,17 +143,24 @@ func (r *Runtime) Decode(ctx context.Context, c Call) (*Heard, error) {
 	case len(c.PCM) > MaxSamples:
 		return nil, fmt.Errorf("sherpa: an utterance of %d samples: %w", len(c.PCM), child.ErrTooLarge)
 	}
-	load := wire.Request{Model: c.Model.wire}
-	q := wire.Request{Model: c.Model.wire, Language: c.Language, Translate: c.Translate, PCM: c.PCM}
+	// What cannot be sent is no fault of the child's.
+	load, err := (&wire.Request{Model: c.Model.wire}).Frame()
+	if err != nil {
+		return nil, fmt.Errorf("sherpa: %w", err)
+	}
+	utterance, err := (&wire.Request{Model: c.Model.wire, Language: c.Language, Translate: c.Translate, PCM: c.PCM}).Frame()
+	if err != nil {
+		return nil, fmt.Errorf("sherpa: %w", err)
+	}
 	var answer *wire.Answer
 	began, loaded := false, false
-	err := r.pool.Do(ctx, func(p *proc.Child) (err error) {
+	err = r.children.Do(ctx, func(p *proc.Child) (err error) {
 		began = true
-		if answer, err = exchange(p, &load); err != nil || answer.Refusal != "" {
+		if answer, err = exchange(p, load); err != nil || answer.Refusal != "" {
 			return err
 		}
 		loaded = true
-		answer, err = exchange(p, &q)
+		answer, err = exchange(p, utterance)
 		return err
 	})
 	switch {
@@ -188,11 +181,7 @@ func (r *Runtime) Decode(ctx context.Context, c Call) (*Heard, error) {
 }
 
 // exchange sends a request and reads its answer.
-func exchange(p *proc.Child, q *wire.Request) (*wire.Answer, error) {
-	frame, err := q.Frame()
-	if err != nil {
-		return nil, fmt.Errorf("sherpa: %w", err)
-	}
+func exchange(p *proc.Child, frame []byte) (*wire.Answer, error) {
 	answer, err := child.Ask(p.In, p.Out, frame, wire.MaxFrame, wire.ParseAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("sherpa: %w", err)
