@@ -158,7 +158,7 @@ func (l *live) run() error {
 
 // guard runs a goroutine of the session; a panic there ends the session with an error that the client is told.
 func (l *live) guard(where string, f func()) {
-	if err := l.e.guard(where, func() error { f(); return nil }); err != nil {
+	if err := engine.Guard(l.e.log, "assist: "+where, func() error { f(); return nil }); err != nil {
 		l.broken <- err
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 // Bounds of what is kept in memory.
@@ -230,7 +231,7 @@ func (e *Engine) deepen() {
 		if !more {
 			return
 		}
-		err := e.guard("vectors of examples", func() error {
+		err := engine.Guard(e.log, "assist: vectors of examples", func() error {
 			wanted := func() bool { return e.ctx.Err() == nil && e.minds.current(k.of, k.version) }
 			if u := k.what.embed(e.ctx, k.later, e.o.Embed, wanted); u != nil {
 				e.minds.deepened(k.of, k.version, u)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/secret/sealed"
 )
 
@@ -26,7 +27,7 @@ func (e *Engine) sweepBehind() {
 	e.work.Go(func() {
 		for {
 			var more bool
-			err := e.guard("erasing old sessions", func() (err error) { more, err = e.Sweep(e.ctx); return err })
+			err := engine.Guard(e.log, "assist: erasing old sessions", func() (err error) { more, err = e.Sweep(e.ctx); return err })
 			if err != nil && e.ctx.Err() == nil {
 				e.log.Warn("assist: old sessions were not erased", "error", err)
 			}

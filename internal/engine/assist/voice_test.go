@@ -289,10 +289,10 @@ func TestLivePanic(t *testing.T) {
 	l, done := h.call(bot, "")
 	l.send(object{"type": "start", "language": "en"})
 	l.expect(t, "ready")
-	if o, _ := l.expect(t, "error"); o.text("code") != "assist.panicked" {
+	if o, _ := l.expect(t, "error"); o.text("code") != "engine.panicked" {
 		t.Errorf("error: %v", o)
 	}
-	if err := <-done; problem.As(err).ID != "assist.panicked" {
+	if err := <-done; problem.As(err).ID != "engine.panicked" {
 		t.Error(err)
 	}
 	h.visit(bot, nil).say("How long does delivery take?")

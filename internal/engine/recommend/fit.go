@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 // A model is trained anew when a twentieth of its events, and at least so many, are new.
@@ -13,6 +15,8 @@ const (
 	fitPart  = 20
 	// restTimes as long as a training took, none of the same space follows.
 	restTimes = 5
+	// retryFit is how long a training that failed is not tried again.
+	retryFit = 5 * time.Minute
 )
 
 // wantFit puts a space in line for training if enough has changed, or the last training failed. The poller asks for every loaded
@@ -49,7 +53,7 @@ func (e *Engine) fitter() {
 
 // tryFit trains a space. What was learnt before serves on where that fails; it is tried again after [retryFit], and the space tells so.
 func (e *Engine) tryFit(s *space) {
-	err := e.guard("training", func() error { return e.fit(s) })
+	err := engine.Guard(e.log, "recommend: training", func() error { return e.fit(s) })
 	s.failed.Store(err != nil && e.ctx.Err() == nil)
 	if err != nil {
 		s.rest.Store(time.Now().Add(retryFit).UnixNano())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
+	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
@@ -54,7 +55,7 @@ func (e *Engine) open(ctx context.Context, owner, name string) (*space, error) {
 		e.spaces[key] = s
 		e.wg.Go(func() {
 			defer close(s.ready)
-			if err := e.guard("loading", func() error { return e.loadSpace(s) }); err != nil {
+			if err := engine.Guard(e.log, "recommend: loading", func() error { return e.loadSpace(s) }); err != nil {
 				s.err = err
 				e.forget(s)
 			}
@@ -230,7 +231,7 @@ func (e *Engine) catchUp(ctx context.Context, s *space) error {
 		e.forget(s)
 		return nil
 	}
-	if err := e.guard("applying changes", func() error { return s.apply(d, e.now()) }); err != nil {
+	if err := engine.Guard(e.log, "recommend: applying changes", func() error { return s.apply(d, e.now()) }); err != nil {
 		e.forget(s) // half of them may be in it
 		return err
 	}
@@ -263,7 +264,7 @@ func (e *Engine) poller() {
 		case <-e.ctx.Done():
 			return
 		case <-t.C:
-			if err := e.guard("reading changes", func() error { return e.poll(e.ctx) }); err != nil && e.ctx.Err() == nil {
+			if err := engine.Guard(e.log, "recommend: reading changes", func() error { return e.poll(e.ctx) }); err != nil && e.ctx.Err() == nil {
 				e.log.Warn("recommend: reading changes", "error", err)
 			}
 		}

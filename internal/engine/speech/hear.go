@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"sync"
+
+	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
 // demo is the quality of what PocketSphinx hears: about one word in three is wrong.
@@ -89,7 +91,7 @@ func (e *Engine) recognise(ctx context.Context, by recogniser, pcm []int16, each
 			workers.Go(func() {
 				defer func() { <-turn }()
 				var r result
-				r.err = e.guard("recognition", func() error {
+				r.err = engine.Guard(e.log, "speech: recognition", func() error {
 					h, err := by.hear(ctx, pcm[p.start:p.end])
 					r.seg = newSegment(h, p.start, p.end)
 					return err

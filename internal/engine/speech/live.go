@@ -123,7 +123,7 @@ func (e *Engine) listenBy(ctx context.Context, by recogniser, o Listen) (*Live, 
 	l.ctx, l.stop = context.WithCancel(ctx)
 	for _, work := range []func(){l.listen, l.decode} {
 		l.done.Go(func() {
-			if err := e.guard("live recognition", func() error { work(); return nil }); err != nil {
+			if err := engine.Guard(e.log, "speech: live recognition", func() error { work(); return nil }); err != nil {
 				l.fail(err)
 			}
 		})

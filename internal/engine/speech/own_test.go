@@ -332,7 +332,7 @@ func TestPanics(t *testing.T) {
 	var log enginetest.Log
 	e.log = slog.New(slog.NewTextHandler(&log, nil))
 	pcm := append(hum(2000), hiss(2000, -60)...)
-	if _, err := e.recognise(t.Context(), faulty{}, pcm, nil); idOf(err) != "speech.panicked" {
+	if _, err := e.recognise(t.Context(), faulty{}, pcm, nil); idOf(err) != "engine.panicked" {
 		t.Errorf("%v", err)
 	}
 	l, err := e.listenBy(t.Context(), faulty{}, Listen{})
@@ -341,16 +341,16 @@ func TestPanics(t *testing.T) {
 	}
 	defer l.Close()
 	for range 3 {
-		if err := l.Feed(appendPCM(nil, pcm)); err != nil && idOf(err) != "speech.panicked" {
+		if err := l.Feed(appendPCM(nil, pcm)); err != nil && idOf(err) != "engine.panicked" {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Finish(); err != nil && idOf(err) != "speech.panicked" {
+	if err := l.Finish(); err != nil && idOf(err) != "engine.panicked" {
 		t.Fatal(err)
 	}
 	for range l.Events() { // ends
 	}
-	if idOf(l.Err()) != "speech.panicked" {
+	if idOf(l.Err()) != "engine.panicked" {
 		t.Errorf("%v", l.Err())
 	}
 	if said := log.String(); strings.Count(said, "planted") < 2 || !strings.Contains(said, "own_test.go") {

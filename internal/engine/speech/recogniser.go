@@ -2,14 +2,12 @@ package speech
 
 import (
 	"context"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa"
-	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // recogniser gives the text of utterances. It is safe for concurrent use.
@@ -189,17 +187,6 @@ func (e *Engine) describeOwn() []engine.Info {
 		infos = append(infos, i)
 	}
 	return infos
-}
-
-// guard runs f in a goroutine of the engine's own: a panic is an error, logged with its stack, and ends nothing else.
-func (e *Engine) guard(where string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			e.log.Error("the speech engine panicked", "where", where, "panic", p, "stack", string(debug.Stack()))
-			err = problem.New(problem.Internal, "speech.panicked", "the speech engine failed; try again, and tell the operator if it stays so")
-		}
-	}()
-	return f()
 }
 
 // glue is what stands between two pieces of text: a space, unless one is Chinese or Japanese.

@@ -161,7 +161,7 @@ func (t *talk) run(ctx context.Context) error {
 	defer deaf()
 	told := make(chan error, 1)
 	go func() {
-		told <- t.e.guard("a live session", func() error { return t.tell(ctx) })
+		told <- engine.Guard(t.e.log, "speech: a live session", func() error { return t.tell(ctx) })
 		deaf() // nobody listens any more
 	}()
 	return t.end(ctx, t.listen(listening, message), told)

@@ -3,13 +3,11 @@ package translate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,10 +209,11 @@ func (a *apertium) use(ctx context.Context, pool *proc.Pool, batch []input) ([]s
 	done := make(chan result, 1)
 	go func() {
 		var r result
-		r.err = pool.Do(context.WithoutCancel(ctx), func(c *proc.Child) (err error) {
-			defer a.guard(&err)
-			r.out, err = converse(c.In, c.Out.ReadString, batch)
-			return err
+		r.err = pool.Do(context.WithoutCancel(ctx), func(c *proc.Child) error {
+			return engine.Guard(a.log, "translate: a pipeline", func() (err error) {
+				r.out, err = converse(c.In, c.Out.ReadString, batch)
+				return err
+			})
 		})
 		done <- r
 	}()
@@ -223,14 +222,6 @@ func (a *apertium) use(ctx context.Context, pool *proc.Pool, batch []input) ([]s
 		return r.out, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	}
-}
-
-// guard turns a panic, which would end the process outside the call's own goroutine, into an error.
-func (a *apertium) guard(err *error) {
-	if p := recover(); p != nil {
-		a.log.Error("translate: panic in a pipeline", "panic", p, "stack", string(debug.Stack()))
-		*err = fmt.Errorf("translate: panic in a pipeline: %v", p)
 	}
 }
 

@@ -265,11 +265,10 @@ func TestApertiumBounds(t *testing.T) {
 func TestPanicInAPipeline(t *testing.T) {
 	var log strings.Builder
 	a := newApertium("", slog.New(slog.NewTextHandler(&log, nil)))
-	err := func() (err error) {
-		defer a.guard(&err)
-		_, err = converse(io.Discard, nil, []input{{nil, "text"}})
+	err := engine.Guard(a.log, "a test", func() error {
+		_, err := converse(io.Discard, nil, []input{{nil, "text"}})
 		return err
-	}()
+	})
 	if err == nil || !strings.Contains(log.String(), "converse") {
 		t.Errorf("%v, logged: %s", err, log.String())
 	}
