@@ -167,8 +167,8 @@ func (e *Engine) Close(ctx context.Context) error {
 
 // Serve implements [engine.Engine].
 func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	h, ok := handlers[r.Route.Name]
-	if !ok {
+	h := handlers[r.Route.Name]
+	if h == nil {
 		return problem.New(problem.NotFound, "assist.no_operation", "customer service has no operation %q", r.Route.Name)
 	}
 	return h(e, &call{Request: r, ctx: ctx, w: w})

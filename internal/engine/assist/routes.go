@@ -13,11 +13,7 @@ const SecretHeader = "Assist-Secret"
 
 type handler func(e *Engine, c *call) error
 
-// operation is a route with what serves it.
-type operation struct {
-	engine.Route
-	serve handler
-}
+type operation = engine.Operation[handler]
 
 // Bounds of bodies.
 const (
@@ -26,28 +22,16 @@ const (
 )
 
 // Routes is the contract.
-func Routes() []engine.Route {
-	var out []engine.Route
-	for _, o := range operations() {
-		out = append(out, o.Route)
-	}
-	return out
-}
+func Routes() []engine.Route { return engine.RoutesOf(operations()) }
 
-var handlers = func() map[string]handler {
-	m := map[string]handler{}
-	for _, o := range operations() {
-		m[o.Name] = o.serve
-	}
-	return m
-}()
+var handlers = engine.Handlers(operations())
 
 // operations lists every route. Management and the desk are free; what a visitor says, a search and a test of intents
 // cost a message each, live voice its seconds.
 func operations() []operation {
 	free := func(name, route string, h handler) operation {
 		method, pattern, _ := strings.Cut(route, " ")
-		return operation{engine.Route{Name: "assist." + name, Method: method, Pattern: "/v1/assist/" + pattern, Capability: engine.Assist}, h}
+		return operation{Route: engine.Route{Name: "assist." + name, Method: method, Pattern: "/v1/assist/" + pattern, Capability: engine.Assist}, Serve: h}
 	}
 	body := func(o operation, most int64) operation { o.MaxBody = most; return o }
 	paid := func(o operation) operation { o.Meter = engine.Messages; return o }

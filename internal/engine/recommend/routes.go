@@ -23,16 +23,13 @@ const base = "/v1/recommend/spaces"
 // handler serves one route.
 type handler func(*Engine, context.Context, *engine.Request, engine.Writer) error
 
-type operation struct {
-	engine.Route
-	serve handler
-}
+type operation = engine.Operation[handler]
 
 // operations are the routes with what serves them. Managing is free; what reads or feeds the model is one request each.
 func operations() []operation {
 	route := func(name, method, path, meter string, public bool, body int64, h handler) operation {
-		return operation{engine.Route{Name: "recommend." + name, Method: method, Pattern: base + path, Capability: engine.Recommend,
-			Meter: meter, Public: public, MaxBody: body}, h}
+		return operation{Route: engine.Route{Name: "recommend." + name, Method: method, Pattern: base + path, Capability: engine.Recommend,
+			Meter: meter, Public: public, MaxBody: body}, Serve: h}
 	}
 	const space, paid = "/{space}", engine.Requests
 	const get, put, post, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
@@ -63,21 +60,9 @@ func operations() []operation {
 }
 
 // Routes are the operations of the contract.
-func Routes() []engine.Route {
-	var out []engine.Route
-	for _, o := range operations() {
-		out = append(out, o.Route)
-	}
-	return out
-}
+func Routes() []engine.Route { return engine.RoutesOf(operations()) }
 
-var handlers = func() map[string]handler {
-	out := map[string]handler{}
-	for _, o := range operations() {
-		out[o.Name] = o.serve
-	}
-	return out
-}()
+var handlers = engine.Handlers(operations())
 
 // Serve answers a call; see [engine.Engine].
 func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) error {

@@ -8,17 +8,16 @@ import (
 	"github.com/tollgate-io/tollgate/internal/engine"
 )
 
-type operation struct {
-	route engine.Route
-	serve func(*Engine, context.Context, *engine.Request, engine.Writer) error // nil: a socket
-}
+type handler func(*Engine, context.Context, *engine.Request, engine.Writer) error
+
+type operation = engine.Operation[handler] // Serve is nil for a socket
 
 // operations are the routes with what serves them.
 func operations() []operation {
 	op := func(name, method, path, capability, meter string, measure func(*engine.Request) (engine.Quantity, error), max int64,
-		serve func(*Engine, context.Context, *engine.Request, engine.Writer) error) operation {
-		return operation{engine.Route{Name: "audio." + name, Method: method, Pattern: "/v1/audio/" + path, Capability: capability,
-			Meter: meter, Measure: measure, MaxBody: max, Style: engine.OpenAI, Public: true}, serve}
+		serve handler) operation {
+		return operation{Route: engine.Route{Name: "audio." + name, Method: method, Pattern: "/v1/audio/" + path, Capability: capability,
+			Meter: meter, Measure: measure, MaxBody: max, Style: engine.OpenAI, Public: true}, Serve: serve}
 	}
 	const post, get = http.MethodPost, http.MethodGet
 	ops := []operation{
@@ -30,19 +29,15 @@ func operations() []operation {
 		op("voices", get, "voices", engine.Speak, "", nil, 0, (*Engine).serveVoices),
 	}
 	for i := range ops {
-		ops[i].route.Socket = ops[i].serve == nil
+		ops[i].Socket = ops[i].Serve == nil
 	}
 	return ops
 }
 
 // Routes are the operations of this engine.
-func Routes() []engine.Route {
-	var all []engine.Route
-	for _, o := range operations() {
-		all = append(all, o.route)
-	}
-	return all
-}
+func Routes() []engine.Route { return engine.RoutesOf(operations()) }
+
+var handlers = engine.Handlers(operations())
 
 //go:embed contract.json
 var contract []byte

@@ -162,10 +162,9 @@ func (e *Engine) Able() (hears, speaks bool) {
 
 // Serve answers a call.
 func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	for _, o := range operations() {
-		if o.route.Name == r.Route.Name && o.serve != nil {
-			return o.serve(e, ctx, r, w)
-		}
+	h := handlers[r.Route.Name]
+	if h == nil {
+		return problem.New(problem.NotFound, "speech.no_operation", "this product has no such operation")
 	}
-	return problem.New(problem.NotFound, "speech.no_operation", "this product has no such operation")
+	return h(e, ctx, r, w)
 }

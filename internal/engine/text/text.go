@@ -75,12 +75,11 @@ func (e *Engine) Close(context.Context) error { return nil }
 
 // Serve answers a call.
 func (e *Engine) Serve(ctx context.Context, r *engine.Request, w engine.Writer) error {
-	for _, o := range operations() {
-		if o.Name == r.Route.Name {
-			return o.serve(e, ctx, r, w)
-		}
+	h := handlers[r.Route.Name]
+	if h == nil {
+		return problem.New(problem.NotFound, "text.no_route", "there is no such operation")
 	}
-	return problem.New(problem.NotFound, "text.no_route", "there is no such operation")
+	return h(e, ctx, r, w)
 }
 
 // Describe tells of the models, installed or not. It loads none.
@@ -146,10 +145,9 @@ const (
 	trainBody = 32 << 20
 )
 
-type operation struct {
-	engine.Route
-	serve func(*Engine, context.Context, *engine.Request, engine.Writer) error
-}
+type handler func(*Engine, context.Context, *engine.Request, engine.Writer) error
+
+type operation = engine.Operation[handler]
 
 // operations are the routes with what serves them.
 func operations() []operation {
@@ -161,10 +159,10 @@ func operations() []operation {
 		return o
 	}
 	free := func(name, method, pattern string, f func(*Engine, context.Context, *engine.Request) (int, any, error)) operation {
-		return operation{engine.Route{Name: "text.classifiers." + name, Method: method, Pattern: pattern, Capability: engine.Text}, answered(f)}
+		return operation{Route: engine.Route{Name: "text.classifiers." + name, Method: method, Pattern: pattern, Capability: engine.Text}, Serve: answered(f)}
 	}
-	train := operation{engine.Route{Name: "text.classifiers.train", Method: post, Pattern: one + "/versions", Capability: engine.Text,
-		Meter: engine.Characters, Measure: measureTraining, MaxBody: trainBody}, (*Engine).train}
+	train := operation{Route: engine.Route{Name: "text.classifiers.train", Method: post, Pattern: one + "/versions", Capability: engine.Text,
+		Meter: engine.Characters, Measure: measureTraining, MaxBody: trainBody}, Serve: (*Engine).train}
 	return []operation{
 		paid("classify", on[classifyInput]()),
 		paid("sentiment", on[sentimentInput]()),
@@ -188,13 +186,9 @@ func operations() []operation {
 }
 
 // Routes are the operations of the contract.
-func Routes() []engine.Route {
-	var out []engine.Route
-	for _, o := range operations() {
-		out = append(out, o.Route)
-	}
-	return out
-}
+func Routes() []engine.Route { return engine.RoutesOf(operations()) }
+
+var handlers = engine.Handlers(operations())
 
 // input is the checked body of an operation.
 type input interface {
@@ -224,7 +218,7 @@ func on[T any, P interface {
 			}
 			return engine.Units(max(1, in.chars())), nil
 		}},
-		serve: func(e *Engine, ctx context.Context, r *engine.Request, w engine.Writer) error {
+		Serve: func(e *Engine, ctx context.Context, r *engine.Request, w engine.Writer) error {
 			in, err := parse(r)
 			if err != nil {
 				return err
@@ -245,7 +239,7 @@ func on[T any, P interface {
 }
 
 // answered is an operation that answers a status and JSON.
-func answered(f func(*Engine, context.Context, *engine.Request) (int, any, error)) func(*Engine, context.Context, *engine.Request, engine.Writer) error {
+func answered(f func(*Engine, context.Context, *engine.Request) (int, any, error)) handler {
 	return func(e *Engine, ctx context.Context, r *engine.Request, w engine.Writer) error {
 		status, answer, err := f(e, ctx, r)
 		if err != nil {

@@ -14,20 +14,10 @@ const (
 	bulkBody  = 32 << 20
 )
 
-// operation is a route and what answers it.
-type operation struct {
-	engine.Route
-	serve handler
-}
+type operation = engine.Operation[handler]
 
 // Routes are the contracts of translation.
-func Routes() []engine.Route {
-	var all []engine.Route
-	for _, o := range operations() {
-		all = append(all, o.Route)
-	}
-	return all
-}
+func Routes() []engine.Route { return engine.RoutesOf(operations()) }
 
 //go:embed openapi.json
 var contract []byte
@@ -38,11 +28,11 @@ func Contract() []byte { return contract }
 // operations lists every route with its handler.
 func operations() []operation {
 	metered := func(name, method, pattern string, read func(*engine.Request) (*job, error), size int64, serve handler) operation {
-		return operation{engine.Route{Name: "translate." + name, Method: method, Pattern: pattern, Capability: engine.Translate,
-			Meter: engine.Characters, Measure: measured(read), MaxBody: size}, serve}
+		return operation{Route: engine.Route{Name: "translate." + name, Method: method, Pattern: pattern, Capability: engine.Translate,
+			Meter: engine.Characters, Measure: measured(read), MaxBody: size}, Serve: serve}
 	}
 	free := func(name, method, pattern string, size int64, serve handler) operation {
-		return operation{engine.Route{Name: "translate." + name, Method: method, Pattern: pattern, Capability: engine.Translate, MaxBody: size}, serve}
+		return operation{Route: engine.Route{Name: "translate." + name, Method: method, Pattern: pattern, Capability: engine.Translate, MaxBody: size}, Serve: serve}
 	}
 	styled := func(o operation, s engine.Style) operation { o.Style = s; return o }
 	anyone := func(o operation) operation { o.Public, o.Anonymous = true, true; return o }
@@ -51,8 +41,8 @@ func operations() []operation {
 		metered("text", "POST", "/v1/translate", readTranslate, fileBody, (*Engine).serveTranslate),
 		anyone(styled(metered("plain", "POST", "/translate", readPlain, textBody, (*Engine).servePlain), engine.Plain)),
 		free("languages", "GET", "/v1/translate/languages", 0, (*Engine).serveLanguages),
-		{engine.Route{Name: "translate.speech", Method: "POST", Pattern: "/v1/translate/speech", Capability: engine.Translate,
-			Meter: engine.AudioSeconds, Measure: measureSpeech, MaxBody: audioBody}, (*Engine).serveSpeech},
+		{Route: engine.Route{Name: "translate.speech", Method: "POST", Pattern: "/v1/translate/speech", Capability: engine.Translate,
+			Meter: engine.AudioSeconds, Measure: measureSpeech, MaxBody: audioBody}, Serve: (*Engine).serveSpeech},
 
 		free("glossaries.list", "GET", "/v1/translate/glossaries", 0, (*Engine).listGlossaries),
 		free("glossaries.create", "POST", "/v1/translate/glossaries", textBody, (*Engine).createGlossary),

@@ -105,10 +105,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{o: o, dict: &dictionary{}, apt: newApertium(o.Dir.Path("apertium", "modes"), o.Log), store: &store{db: o.DB, sealer: o.Sealer, log: o.Log}}
 	e.routes = routes{[]machine{e.dict, e.apt}}
 	e.index = newFuzzyCache(e.store)
-	e.serves = map[string]handler{}
-	for _, o := range operations() {
-		e.serves[o.Name] = o.serve
-	}
+	e.serves = engine.Handlers(operations())
 	e.turns = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	return e, nil
 }
