@@ -451,6 +451,9 @@ func (l *Live) decode() {
 			if !j.final {
 				l.idle()
 			}
+			if err != nil && !j.final && problem.Is(err, problem.Unavailable) {
+				continue // it matters for the final text alone
+			}
 			if err != nil {
 				l.fail(err)
 				return

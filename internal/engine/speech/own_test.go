@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
@@ -133,7 +134,7 @@ func TestChoice(t *testing.T) {
 	if err != nil || h.Language != "zh" || h.Engine != "sherpa-onnx" || h.Text == "" || strings.ContainsAny(h.Text, " ") {
 		t.Errorf("%+v %v", h, err)
 	}
-	if text := subtitles(h.Segments, ",", true); !strings.Contains(text, h.Text) {
+	if text := subtitles(h.Segments, false); !strings.Contains(text, h.Text) {
 		t.Errorf("%s", text)
 	}
 	kind, body := form(t, wav)
@@ -355,6 +356,63 @@ func TestPanics(t *testing.T) {
 	}
 	if said := log.String(); strings.Count(said, "planted") < 2 || !strings.Contains(said, "own_test.go") {
 		t.Errorf("%s", said)
+	}
+}
+
+// busy refuses until it is free, as a model that others use does.
+type busy struct {
+	free    atomic.Bool
+	refused chan struct{}
+}
+
+func (b *busy) about() about { return about{"busy", "busy", "", "en", 1} }
+func (b *busy) hear(context.Context, []int16) (heard, error) {
+	if b.free.Load() {
+		return heard{text: "hello"}, nil
+	}
+	select {
+	case b.refused <- struct{}{}:
+	default:
+	}
+	return heard{}, problem.New(problem.Unavailable, "proc.busy", "busy")
+}
+
+// TestBusyGuess: a partial text that cannot be had ends no session; a final one does.
+func TestBusyGuess(t *testing.T) {
+	for _, free := range []bool{true, false} {
+		b := &busy{refused: make(chan struct{}, 1)}
+		l, err := bare(t).listenBy(t.Context(), b, Listen{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Feed(appendPCM(nil, hum(3000))); err != nil {
+			t.Fatal(err)
+		}
+		<-b.refused
+		b.free.Store(free)
+		all, err := l.Flush()
+		if said := len(all) > 0 && all[len(all)-1].Text == "hello"; said != free || idOf(err) != map[bool]string{false: "proc.busy"}[free] {
+			t.Errorf("%v: %+v %v", free, all, err)
+		}
+		l.Close()
+	}
+}
+
+// TestFolderOfClosed: an engine that was closed leaves no folder behind.
+func TestFolderOfClosed(t *testing.T) {
+	e := bare(t)
+	dir, err := e.folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := e.folder(); idOf(err) != "speech.closed" {
+		t.Errorf("%s %v", again, err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s: %v", dir, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -157,7 +158,8 @@ func TestCutter(t *testing.T) {
 				probs[i] = float32(math.Round(float64(probs[i-i%25])))
 			}
 		}
-		cut := Cut{Most: rapid.SampledFrom([]int{0, 1000, 3000}).Draw(t, "most"), Pad: rapid.IntRange(1, 300).Draw(t, "pad")}
+		cut := Cut{Most: rapid.SampledFrom([]int{0, 1000, 3000}).Draw(t, "most"), Pad: rapid.IntRange(1, 300).Draw(t, "pad"),
+			MinSilence: rapid.SampledFrom([]int{0, 1, 50, 1000}).Draw(t, "silence"), MinSpeech: rapid.SampledFrom([]int{0, 1, 500}).Draw(t, "speech")}
 		c := newCutter(cut)
 		var all []stretch
 		begun := 0
@@ -187,10 +189,29 @@ func TestCutter(t *testing.T) {
 			}
 			before = s.end
 		}
-		if begun > len(all) {
+		if begun > len(all) || cut.Most == 0 && begun < len(all) {
 			t.Fatalf("%d begun, %d ended", begun, len(all))
 		}
 	})
+}
+
+// TestSubtitles: what was said cannot break the file, and letters count, not bytes.
+func TestSubtitles(t *testing.T) {
+	said := "AT&T <b> --> 1\n\n2"
+	long := Segment{Start: 1, End: 3}
+	for i := range 12 {
+		long.Words = append(long.Words, Word{Word: "погода", Start: 1 + float64(i)/10, End: 1.1 + float64(i)/10})
+	}
+	all := []Segment{{Start: 0, End: 1, Text: said}, long}
+	words := strings.TrimSpace(strings.Repeat("погода ", 12))
+	for vtt, want := range map[bool]string{
+		false: "1\n00:00:00,000 --> 00:00:01,000\nAT&T <b> → 1 2\n\n2\n00:00:01,000 --> 00:00:02,200\n" + words + "\n\n",
+		true:  "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nAT&amp;T &lt;b&gt; --&gt; 1 2\n\n00:00:01.000 --> 00:00:02.200\n" + words + "\n\n",
+	} {
+		if got := subtitles(all, vtt); got != want {
+			t.Errorf("%q", got)
+		}
+	}
 }
 
 func TestContainers(t *testing.T) {

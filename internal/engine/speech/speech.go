@@ -56,8 +56,9 @@ type Engine struct {
 	synths      chan struct{} // synthesisers and encoders at work
 	voices      voices
 
-	mu  sync.Mutex
-	dir string // private temporary folder, made when first needed
+	mu     sync.Mutex
+	dir    string // private temporary folder, made when first needed
+	closed bool
 }
 
 const (
@@ -97,6 +98,7 @@ func (e *Engine) Close(context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.closed = true
 	if e.dir != "" {
 		if rm := os.RemoveAll(e.dir); err == nil {
 			err = rm
@@ -110,6 +112,9 @@ func (e *Engine) Close(context.Context) error {
 func (e *Engine) folder() (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed { // nobody would remove it
+		return "", problem.New(problem.Unavailable, "speech.closed", "the server is stopping; try again").After(time.Second)
+	}
 	if e.dir == "" {
 		dir, err := os.MkdirTemp("", "tollgate-speech-")
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -287,9 +288,9 @@ func (t *transcription) answer(w engine.Writer, h *Transcript, task string) erro
 	case "verbose_json":
 		return engine.WriteJSON(w, 200, t.verbose(p, h, task))
 	case "srt":
-		return text(w, "application/x-subrip", subtitles(h.Segments, ",", true))
+		return text(w, "application/x-subrip", subtitles(h.Segments, false))
 	case "vtt":
-		return text(w, "text/vtt; charset=utf-8", "WEBVTT\n\n"+subtitles(h.Segments, ".", false))
+		return text(w, "text/vtt; charset=utf-8", subtitles(h.Segments, true))
 	}
 	return text(w, "text/plain; charset=utf-8", h.Text+"\n")
 }
@@ -367,7 +368,7 @@ func (s Segment) cues() []cue {
 	var all []cue
 	var c *cue
 	for _, w := range s.Words {
-		if c == nil || len(c.text)+1+len(w.Word) > cueText || w.End-c.start > cueSeconds {
+		if c == nil || utf8.RuneCountInString(c.text)+1+utf8.RuneCountInString(w.Word) > cueText || w.End-c.start > cueSeconds {
 			all = append(all, cue{w.Start, w.End, w.Word})
 			c = &all[len(all)-1]
 			continue
@@ -377,16 +378,22 @@ func (s Segment) cues() []cue {
 	return all
 }
 
-// subtitles is the body of an SRT or WebVTT file.
-func subtitles(all []Segment, point string, numbered bool) string {
+// subtitles is a file of WebVTT, or of SRT.
+func subtitles(all []Segment, vtt bool) string {
 	var b strings.Builder
+	point, plain := ",", strings.NewReplacer("-->", "→")
+	if vtt {
+		point, plain = ".", strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+		b.WriteString("WEBVTT\n\n")
+	}
 	n := 0
 	for _, s := range all {
 		for _, c := range s.cues() {
-			if n++; numbered {
+			if n++; !vtt {
 				b.WriteString(strconv.Itoa(n) + "\n")
 			}
-			fmt.Fprintf(&b, "%s --> %s\n%s\n\n", stamp(c.start, point), stamp(c.end, point), strings.ReplaceAll(c.text, "-->", "→"))
+			// An empty line would end the subtitle.
+			fmt.Fprintf(&b, "%s --> %s\n%s\n\n", stamp(c.start, point), stamp(c.end, point), plain.Replace(strings.Join(strings.Fields(c.text), " ")))
 		}
 	}
 	return b.String()

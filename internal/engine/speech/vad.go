@@ -265,7 +265,9 @@ func (c *cutter) push(p float32) (began bool, done *stretch) {
 	}
 	switch {
 	case c.quiet >= 0 && c.frames-c.quiet >= toFrames(c.cut.MinSilence):
-		done = c.end(c.quiet, c.cut.Pad)
+		if c.told { // else it was too short
+			done = c.end(c.quiet, c.cut.Pad)
+		}
 		c.first = -1
 	case c.cut.Most > 0 && c.frames-c.first >= toFrames(c.cut.Most):
 		done = c.divide()
