@@ -80,7 +80,7 @@ const scenarios = {
     assert.match((await streamed).headers()['content-type'], /^text\/event-stream/);
     await says(bot, 'within two seconds');
     await chat.getByText('Sources').last().click();
-    await says(chat.locator('details[open] li'), 'Keys › Revoke or replace a key');
+    await says(chat.locator('details[open] li'), 'Keys › Revoke a key');
     await inspect(page, 'support-light-1280');
     await chat.getByText('Sources').last().click();
     await ask('如何撤销密钥？');
@@ -88,7 +88,7 @@ const scenarios = {
     await zh.waitFor();
     assert.equal(await zh.locator('[lang]').getAttribute('lang'), 'zh');
     await zh.getByText('Sources').click();
-    await says(zh.locator('li'), '吊销或更换密钥');
+    await says(zh.locator('li'), '吊销密钥');
     await page.setViewportSize(phone);
     await page.emulateMedia({ colorScheme: 'dark' });
     await inspect(page, 'support-dark-390');
