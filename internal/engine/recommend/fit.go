@@ -20,12 +20,13 @@ const (
 )
 
 // wantFit puts a space in line for training if enough has changed, or the last training failed. The poller asks for every loaded
-// space, so what failed is tried again when its rest is over, events or none. The model must not be locked.
+// space, so what failed is tried again when its rest is over, events or none; what was dropped is trained no more. The model must not be
+// locked.
 func (e *Engine) wantFit(s *space) {
 	s.mu.RLock()
 	due := s.failed.Load() || s.m.gone != s.m.fittedGone || s.m.events-s.m.fitted >= max(fitLeast, s.m.fitted/fitPart)
 	s.mu.RUnlock()
-	if !due || time.Now().UnixNano() < s.rest.Load() || !s.fitting.CompareAndSwap(false, true) {
+	if !due || s.gone.Load() || time.Now().UnixNano() < s.rest.Load() || !s.fitting.CompareAndSwap(false, true) {
 		return
 	}
 	select {

@@ -144,10 +144,9 @@ func (e *Engine) Describe() []engine.Info {
 	return out
 }
 
-// start runs the background goroutines, once.
+// start runs the background goroutines, once. It is called with e.mu locked, as whatever begins goroutines is: none begins once
+// Close waits for them.
 func (e *Engine) start() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.closed {
 		return problem.New(problem.Unavailable, "recommend.closed", "the server is shutting down; try again shortly").After(time.Second)
 	}

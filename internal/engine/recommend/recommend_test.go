@@ -225,6 +225,26 @@ func TestPanics(t *testing.T) {
 	}
 }
 
+// TestDroppedInLine: a space that is dropped while it waits for training leaves the line for good.
+func TestDroppedInLine(t *testing.T) {
+	r := small(t)
+	r.e.running = true // nothing trains by itself
+	r.fill(`{"title":"Shop"}`)
+	s, err := r.e.open(t.Context(), r.owner, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.e.fits) != 1 {
+		t.Fatal("what was loaded and never trained is not in line")
+	}
+	<-r.e.fits
+	s.fitting.Store(false)
+	r.e.drop(r.owner, "shop")
+	if r.e.wantFit(s); len(r.e.fits) > 0 {
+		t.Error("it is in line again, and would be whenever its turn comes")
+	}
+}
+
 // TestRounded: scores carry no noise of 32 bits.
 func TestRounded(t *testing.T) {
 	for in, want := range map[float64]float64{float64(float32(0.3)): 0.3, 0: 0, math.NaN(): 0, 1234567.8: 1234570, float64(float32(-0.0001)): -0.0001, 1e-320: 0} {
@@ -459,38 +479,8 @@ func TestUnusedModelsAreDropped(t *testing.T) {
 	}
 }
 
-func TestContractListsTheRoutes(t *testing.T) {
-	var doc struct {
-		OpenAPI string
-		Paths   map[string]map[string]json.RawMessage
-	}
-	if err := json.Unmarshal(Contract(), &doc); err != nil {
-		t.Fatal(err)
-	}
-	want, got := []string{}, []string{}
-	for _, r := range Routes() {
-		want = append(want, r.Method+" "+r.Pattern+" "+r.Name)
-	}
-	for path, item := range doc.Paths {
-		for method, op := range item {
-			if method == "parameters" {
-				continue
-			}
-			var o struct {
-				OperationID string `json:"operationId"`
-				Summary     string
-			}
-			if err := json.Unmarshal(op, &o); err != nil || o.Summary == "" {
-				t.Errorf("%s %s: %v, summary %q", method, path, err, o.Summary)
-			}
-			got = append(got, strings.ToUpper(method)+" "+path+" "+o.OperationID)
-		}
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if !slices.Equal(want, got) {
-		t.Errorf("routes %q\ncontract %q", want, got)
-	}
+func TestContract(t *testing.T) {
+	enginetest.Contract(t, Contract(), Routes())
 	for _, r := range Routes() {
 		if r.Public && r.Method != http.MethodPost {
 			t.Errorf("%s is public", r.Name)

@@ -44,11 +44,12 @@ const loadTime = 2 * time.Minute
 
 // open gives the space, loaded. Who comes while it is loading waits; loading goes on when he leaves.
 func (e *Engine) open(ctx context.Context, owner, name string) (*space, error) {
-	if err := e.start(); err != nil {
-		return nil, err
-	}
 	key := spaceKey{owner, name}
 	e.mu.Lock()
+	if err := e.start(); err != nil {
+		e.mu.Unlock()
+		return nil, err
+	}
 	s := e.spaces[key]
 	if s == nil {
 		s = &space{key: key, ready: make(chan struct{})}
@@ -61,8 +62,8 @@ func (e *Engine) open(ctx context.Context, owner, name string) (*space, error) {
 			}
 		})
 	}
+	s.used.Store(e.clock.Now().Unix()) // before anybody sheds what is not used
 	e.mu.Unlock()
-	s.used.Store(e.clock.Now().Unix())
 	select {
 	case <-s.ready:
 		return s, s.err
