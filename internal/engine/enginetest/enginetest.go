@@ -4,16 +4,21 @@ package enginetest
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"mime/multipart"
 	"net/textproto"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 )
@@ -134,6 +139,82 @@ func Route(t testing.TB, routes []engine.Route, name string) *engine.Route {
 	}
 	t.Fatalf("no route %s", name)
 	return nil
+}
+
+// Operation is one of an OpenAPI document, as far as tests look at it.
+type Operation struct {
+	Method                            string `json:"-"` // in small letters
+	OperationID, Summary, Description string
+	Parameters                        []Parameter
+	RequestBody                       *struct {
+		Content map[string]struct{ Example json.RawMessage }
+	}
+	Responses map[string]any
+}
+
+// Parameter is one of an operation.
+type Parameter struct{ Name, In string }
+
+// Contract checks that an OpenAPI document describes the routes, all of them and no others, and refers to nothing that it lacks.
+func Contract(t *testing.T, document []byte, routes []engine.Route) (all []Operation) {
+	t.Helper()
+	var doc struct {
+		OpenAPI    string
+		Paths      map[string]map[string]json.RawMessage
+		Components map[string]map[string]any
+	}
+	read := func(data []byte, v any) {
+		t.Helper()
+		if err := json.Unmarshal(data, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(document, &doc)
+	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
+		t.Errorf("OpenAPI %q", doc.OpenAPI)
+	}
+	var served, described []string
+	for _, r := range routes {
+		served = append(served, r.Method+" "+r.Pattern+" "+r.Name)
+	}
+	for path, item := range doc.Paths {
+		var common []Parameter
+		if data := item["parameters"]; data != nil {
+			read(data, &common)
+			delete(item, "parameters")
+		}
+		want := regexp.MustCompile(`\{\w+\}`).FindAllString(path, -1)
+		slices.Sort(want)
+		for method, data := range item {
+			op := Operation{Method: method}
+			read(data, &op)
+			all = append(all, op)
+			described = append(described, strings.ToUpper(method)+" "+path+" "+op.OperationID)
+			if op.Summary == "" || len(op.Responses) == 0 {
+				t.Errorf("%s lacks a summary or responses", op.OperationID)
+			}
+			var have []string
+			for _, p := range append(op.Parameters, common...) {
+				if p.In == "path" {
+					have = append(have, "{"+p.Name+"}")
+				}
+			}
+			if slices.Sort(have); !slices.Equal(have, want) {
+				t.Errorf("%s: parameters %v in the path %s", op.OperationID, have, path)
+			}
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(described)
+	if diff := cmp.Diff(served, described); diff != "" {
+		t.Errorf("the contract differs from the routes (-routes +contract):\n%s", diff)
+	}
+	for _, m := range regexp.MustCompile(`"#/components/(\w+)/(\w+)"`).FindAllSubmatch(document, -1) {
+		if doc.Components[string(m[1])][string(m[2])] == nil {
+			t.Errorf("there is no %s", m[0])
+		}
+	}
+	return all
 }
 
 // File is one of a multipart form.
