@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine/proc"
+
+	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 )
 
 const sentence = "the weather is very nice today"
@@ -23,6 +25,31 @@ func spoken(t testing.TB, e *Engine, text string) []byte {
 		t.Fatal(err)
 	}
 	return wav
+}
+
+// inDetail is a recording of one English sentence with the times of all words, which are in order and within the segment.
+func inDetail(t *testing.T, e *Engine, wav []byte) (*enginetest.Answer, *verbose) {
+	t.Helper()
+	kind, body := form(t, wav, "response_format", "verbose_json", "timestamp_granularities[]", "word", "timestamp_granularities[]", "segment")
+	w, err := call(t, e, "audio.transcriptions", kind, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &verbose{}
+	if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Segments) != 1 || len(v.Words) != len(strings.Fields(v.Text)) || v.Language != "english" || v.Task != "transcribe" {
+		t.Fatalf("%s", w.Body.String())
+	}
+	before := v.Segments[0].Start
+	for _, x := range v.Words {
+		if x.Start < before || x.End < x.Start || x.End > min(v.Segments[0].End, v.Duration) {
+			t.Errorf("%+v after %f", x, before)
+		}
+		before = x.Start
+	}
+	return w, v
 }
 
 func TestTranscriptionFormats(t *testing.T) {
@@ -54,31 +81,13 @@ func TestTranscriptionFormats(t *testing.T) {
 			}
 		})
 	}
-	kind, body := form(t, wav, "response_format", "verbose_json", "timestamp_granularities[]", "word", "timestamp_granularities[]", "segment")
-	w, err := call(t, e, "audio.transcriptions", kind, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v verbose
-	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
-		t.Fatal(err)
-	}
-	if len(v.Segments) != 1 || len(v.Words) != len(strings.Fields(v.Text)) || v.Language != "english" || v.Task != "transcribe" {
-		t.Errorf("%s", w.Body.String())
-	}
-	before := 0.0
-	for _, x := range v.Words {
-		if x.Start < before || x.End < x.Start || x.End > v.Duration {
-			t.Errorf("%+v after %f", x, before)
-		}
-		before = x.Start
-	}
-	kind, body = form(t, wav, "language", "zh")
+	inDetail(t, e, wav)
+	kind, body := form(t, wav, "language", "zh")
 	if _, err := call(t, e, "audio.transcriptions", kind, body); idOf(err) != "engine.needs_upstream" {
 		t.Errorf("Chinese: %v", err)
 	}
 	kind, body = form(t, wav, "language", "en", "response_format", "verbose_json")
-	if w, err = call(t, e, "audio.translations", kind, body); err != nil || !strings.Contains(w.Body.String(), `"task":"translate"`) {
+	if w, err := call(t, e, "audio.translations", kind, body); err != nil || !strings.Contains(w.Body.String(), `"task":"translate"`) {
 		t.Errorf("translation: %v %s", err, w.Body.String())
 	}
 }
