@@ -109,7 +109,11 @@ func (e *Engine) fetch(ctx context.Context, r *engine.Request, take bool) (*stor
 	id := r.Params["document"]
 	var d storedDocument
 	none := problem.New(problem.NotFound, "translate.no_document", "there is no such document; it was fetched already, or its hour is over")
-	err = e.o.DB.Update(ctx, func(tx *db.Tx) error {
+	do := e.o.DB.View
+	if take {
+		do = e.o.DB.Update
+	}
+	err = do(ctx, func(tx *db.Tx) error {
 		var hash string
 		err := tx.QueryRow(`SELECT secret, name, format, characters, data FROM translate_document WHERE id = $1 AND owner = $2 AND expires_at > $3`, id, r.Owner, db.Micros(tx.Now())).
 			Scan(&hash, &d.name, &d.format, &d.characters, &d.data)

@@ -200,6 +200,7 @@ func (e *Engine) deleteDeepL(ctx context.Context, r *engine.Request, w engine.Wr
 	w.Start(204, "")
 	return nil
 }
+
 func pairOf(v url.Values) (source, target string, err error) {
 	if source, err = concrete("source_lang", v.Get("source_lang")); err != nil {
 		return "", "", err
@@ -233,14 +234,16 @@ func (e *Engine) replaceDeepL3(ctx context.Context, r *engine.Request, w engine.
 	if err != nil {
 		return err
 	}
-	if _, err = e.store.changeGlossary(ctx, r.Owner, r.Params["glossary"], "", []Dictionary{d}, false); err != nil {
-		return err
-	}
-	terms, err := e.store.terms(ctx, r.Owner, r.Params["glossary"], d.Source, d.Target)
+	g, err := e.store.changeGlossary(ctx, r.Owner, r.Params["glossary"], "", []Dictionary{d}, false)
 	if err != nil {
 		return err
 	}
-	return engine.WriteJSON(w, 200, newDeepLDict(&Dictionary{Source: d.Source, Target: d.Target, Count: int64(len(terms))}))
+	for _, stored := range g.Dictionaries {
+		if stored.Source == d.Source && stored.Target == d.Target {
+			d.Count = stored.Count
+		}
+	}
+	return engine.WriteJSON(w, 200, newDeepLDict(&d))
 }
 
 func (e *Engine) removeDeepL3(ctx context.Context, r *engine.Request, w engine.Writer) error {

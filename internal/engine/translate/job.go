@@ -178,11 +178,8 @@ func (w *work) prepare(ctx context.Context) error {
 	if w.t.Source == unknown || w.t.Source == j.target {
 		return nil
 	}
-	if w.t.Source == "zh" && j.target == "en" && traditional(w.sample()) {
+	if w.t.Detected && w.t.Source == "zh" && j.target == "en" && traditional(w.sample()) {
 		w.t.Source = "zh-Hant" // read all the same; the caller learns what it is
-		if !w.t.Detected {
-			w.t.Source = "zh"
-		}
 	}
 	up := upstreamOf(ctx)
 	if up != nil && j.engine == "" {
@@ -211,7 +208,7 @@ func (w *work) prepare(ctx context.Context) error {
 	slices.Sort(w.t.Ignored)
 	terms := slices.Clone(j.terms)
 	for _, id := range j.glossary {
-		stored, err := w.e.store.terms(ctx, j.owner, id, w.t.Source, j.target)
+		stored, err := w.e.store.serving(ctx, j.owner, id, w.t.Source, j.target)
 		if err != nil {
 			return err
 		}

@@ -267,8 +267,21 @@ func (s *store) deleteGlossary(ctx context.Context, owner, id string) error {
 	})
 }
 
-// terms reads a glossary's terms for a pair of languages. A glossary for a language serves its regions.
-func (s *store) terms(ctx context.Context, owner, id, source, target string) (all []Term, err error) {
+// terms reads a glossary's terms for a pair of languages as they were stored.
+func (s *store) terms(ctx context.Context, owner, id, source, target string) ([]Term, error) {
+	return s.termsOf(ctx, owner, id, source, target, source, target)
+}
+
+// serving reads the terms of a glossary that serve a pair of languages: those for a language serve its regions, too. Of terms with
+// the same source those for the region come first.
+func (s *store) serving(ctx context.Context, owner, id, source, target string) ([]Term, error) {
+	sb, _, _ := strings.Cut(source, "-")
+	tb, _, _ := strings.Cut(target, "-")
+	return s.termsOf(ctx, owner, id, source, target, sb, tb)
+}
+
+// termsOf reads the terms between each of two names of the source and of the target.
+func (s *store) termsOf(ctx context.Context, owner, id, source, target, sourceToo, targetToo string) (all []Term, err error) {
 	err = s.db.View(ctx, func(tx *db.Tx) error {
 		all = nil
 		var n int64
@@ -278,8 +291,6 @@ func (s *store) terms(ctx context.Context, owner, id, source, target string) (al
 		if n == 0 {
 			return noGlossary(id)
 		}
-		sb, _, _ := strings.Cut(source, "-")
-		tb, _, _ := strings.Cut(target, "-")
 		k, err := s.key(tx, owner, false)
 		if err != nil || k == nil {
 			return err
@@ -293,10 +304,10 @@ func (s *store) terms(ctx context.Context, owner, id, source, target string) (al
 			src, tgt, err := k.open(value, k.place(id, from, to, hash))
 			all = append(all, Term{src, tgt})
 			return err
-		}, `SELECT source_lang, target_lang, hash, sealed FROM translate_sealed_term WHERE owner = $1 AND glossary = $2 AND source_lang IN ($3, $4) AND target_lang IN ($5, $6)`,
-			owner, id, source, sb, target, tb)
+		}, `SELECT source_lang, target_lang, hash, sealed FROM translate_sealed_term WHERE owner = $1 AND glossary = $2 AND source_lang IN ($3, $4) AND target_lang IN ($5, $6)
+			ORDER BY LENGTH(source_lang) + LENGTH(target_lang) DESC, source_lang, target_lang`, owner, id, source, sourceToo, target, targetToo)
 	})
-	slices.SortFunc(all, func(a, b Term) int { return strings.Compare(a.Source, b.Source) })
+	slices.SortStableFunc(all, func(a, b Term) int { return strings.Compare(a.Source, b.Source) })
 	return all, err
 }
 

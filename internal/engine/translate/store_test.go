@@ -58,6 +58,31 @@ func TestGlossaries(t *testing.T) {
 	})
 }
 
+// A glossary for a language serves its regions, whose own terms come first; it is shown as it was stored.
+func TestGlossaryOfRegions(t *testing.T) {
+	each(t, func(t *testing.T, e *Engine) {
+		const path = "/v1/translate/glossaries"
+		for _, order := range [][]string{{"zh", "zh-Hant"}, {"zh-Hant", "zh"}} {
+			terms := map[string][]Term{"zh": {{"gateway", "网关"}, {"ledger", "账本"}}, "zh-Hant": {{"gateway", "閘道"}}}
+			var dicts []Dictionary
+			for _, target := range order {
+				dicts = append(dicts, Dictionary{Source: "en", Target: target, Terms: terms[target]})
+			}
+			id := post(t, e, path, map[string]any{"name": "regions", "dictionaries": dicts})["id"].(string)
+			got := first(t, post(t, e, "/v1/translate", map[string]any{"text": "The gateway has a ledger.", "source": "en", "target": "zh-Hant", "glossary": id}))["text"].(string)
+			if !strings.Contains(got, "閘道") || !strings.Contains(got, "账本") {
+				t.Error(got)
+			}
+			for _, d := range answer(t, e, "GET", path+"/"+id, "", nil)["dictionaries"].([]any) {
+				d := d.(map[string]any)
+				if n := len(terms[d["target"].(string)]); len(d["terms"].([]any)) != n || d["count"] != float64(n) {
+					t.Errorf("%v", d)
+				}
+			}
+		}
+	})
+}
+
 func TestMemory(t *testing.T) {
 	each(t, func(t *testing.T, e *Engine) {
 		const path = "/v1/translate/memory"
