@@ -154,7 +154,9 @@ func New(o Options) (*Engine, error) {
 
 // Close ends open streams and what runs behind calls, and waits for it.
 func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
 	e.stop()
+	e.mu.Unlock()
 	done := make(chan struct{})
 	go func() { e.work.Wait(); close(done) }()
 	select {
@@ -162,6 +164,15 @@ func (e *Engine) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// behind runs f behind a call, unless the engine is closing: nothing begins once Close waits.
+func (e *Engine) behind(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() == nil {
+		e.work.Go(f)
 	}
 }
 

@@ -221,8 +221,9 @@ next:
 			rest = rest[n:]
 			continue next
 		}
+		head := string(rest[:min(len(rest), 8)])
 		for _, s := range l.silent {
-			if strings.HasPrefix(string(rest[:min(len(rest), 8)]), s) {
+			if strings.HasPrefix(head, s) {
 				flush()
 				rest = rest[len([]rune(s)):]
 				continue next

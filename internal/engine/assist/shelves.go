@@ -216,7 +216,7 @@ func (e *Engine) learned(ctx context.Context, of string, version int64, labels [
 		return nil, err // what was learned may lack a part
 	}
 	if e.minds.put(k) {
-		e.work.Go(e.deepen)
+		e.behind(e.deepen)
 	}
 	return k.what, nil
 }
