@@ -74,10 +74,12 @@ func Run(ctx context.Context, s Spec, stdin []byte, maxOut int64) ([]byte, error
 		maxOut = defaultOutput
 	}
 	cmd := s.command()
-	cmd.Stdin = bytes.NewReader(stdin)
+	in := &held{Reader: bytes.NewReader(stdin), bound: make(chan struct{})}
+	cmd.Stdin = in
 	out := &bounded{max: maxOut}
 	cmd.Stdout = out
 	p, err := start(cmd, s.Memory)
+	close(in.bound)
 	if err != nil {
 		return nil, failed(err)
 	}
@@ -95,6 +97,18 @@ func Run(ctx context.Context, s Spec, stdin []byte, maxOut int64) ([]byte, error
 	default:
 		return nil, failed(p.failure())
 	}
+}
+
+// held is input that a program gets once its memory is bounded: with its input it may start others, which inherit the bound
+// only if it is there already.
+type held struct {
+	io.Reader
+	bound chan struct{}
+}
+
+func (h *held) Read(d []byte) (int, error) {
+	<-h.bound
+	return h.Reader.Read(d)
 }
 
 // ended is the error of what the end of its context has ended.

@@ -50,7 +50,7 @@ func TestRun(t *testing.T) {
 			out, err := proc.Run(t.Context(), c.spec, []byte(c.in), c.max)
 			if c.failed != "" {
 				if !problem.Is(err, problem.Unavailable) || !strings.Contains(err.Error(), c.failed) {
-					t.Errorf("%v, want %q", err, c.failed)
+					t.Fatalf("%v, want %q", err, c.failed)
 				}
 				if text := problem.As(err).Text("en"); strings.Contains(text, c.failed) {
 					t.Errorf("the caller is told %q", text)
