@@ -226,6 +226,14 @@ type call struct {
 	w   engine.Writer
 }
 
+// optional reads a body that may be left out.
+func (c *call) optional(v any) error {
+	if len(c.Body) == 0 {
+		return nil
+	}
+	return engine.Decode(c.Body, v)
+}
+
 func (c *call) header(name string) string {
 	if c.Header == nil {
 		return ""

@@ -122,10 +122,8 @@ type deskRequest struct {
 // atDesk runs an agent's operation on a session with the routing locked, and answers with the session.
 func (e *Engine) atDesk(c *call, op func(tx *db.Tx, s *session, in *deskRequest) error) error {
 	var in deskRequest
-	if len(c.Body) > 0 {
-		if err := engine.Decode(c.Body, &in); err != nil {
-			return err
-		}
+	if err := c.optional(&in); err != nil {
+		return err
 	}
 	return update(e, c, http.StatusOK, func(tx *db.Tx) (*deskSession, error) {
 		if err := lockRouting(tx, c.Owner); err != nil {

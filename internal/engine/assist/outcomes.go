@@ -14,10 +14,8 @@ func (e *Engine) sessionsHandover(c *call) error {
 	var in struct {
 		Secret string `json:"secret"`
 	}
-	if len(c.Body) > 0 {
-		if err := engine.Decode(c.Body, &in); err != nil {
-			return err
-		}
+	if err := c.optional(&in); err != nil {
+		return err
 	}
 	chosen, err := e.chooseFor(c, in.Secret)
 	if err != nil {
@@ -110,10 +108,8 @@ func (e *Engine) sessionsClose(c *call) error {
 	var in struct {
 		Secret string `json:"secret"`
 	}
-	if len(c.Body) > 0 {
-		if err := engine.Decode(c.Body, &in); err != nil {
-			return err
-		}
+	if err := c.optional(&in); err != nil {
+		return err
 	}
 	return update(e, c, http.StatusOK, func(tx *db.Tx) (*sessionView, error) {
 		if err := lockRouting(tx, c.Owner); err != nil {

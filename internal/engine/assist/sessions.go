@@ -148,10 +148,8 @@ func (in *createSession) check() error {
 
 func (e *Engine) sessionsCreate(c *call) error {
 	var in createSession
-	if len(c.Body) > 0 {
-		if err := engine.Decode(c.Body, &in); err != nil {
-			return err
-		}
+	if err := c.optional(&in); err != nil {
+		return err
 	}
 	if err := in.check(); err != nil {
 		return err

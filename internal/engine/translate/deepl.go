@@ -139,11 +139,10 @@ func (e *Engine) serveDeepL(ctx context.Context, r *engine.Request, w engine.Wri
 	if err != nil {
 		return err
 	}
-	all, err := e.run(ctx, j, nil)
+	all, err := e.runForeign(ctx, j, w)
 	if err != nil {
-		return unsupported(err)
+		return err
 	}
-	w.Used(engine.Units(j.characters()))
 	out := make([]deepLTranslation, len(all))
 	for i, t := range all {
 		out[i] = deepLTranslation{deepLCode(t.Source), t.Text, j.docs[i].characters(), t.Model, t.Engine, t.Quality, t.Ignored}

@@ -55,11 +55,10 @@ func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine
 	if err != nil {
 		return err
 	}
-	all, err := e.run(ctx, j, nil)
+	all, err := e.runForeign(ctx, j, w)
 	if err != nil {
-		return unsupported(err)
+		return err
 	}
-	w.Used(engine.Units(j.characters()))
 	id, key := db.NewID("doc", e.o.Clock.Now()), rand.Text()+rand.Text()
 	err = e.o.DB.Update(ctx, func(tx *db.Tx) error {
 		if _, err := tx.Exec(`DELETE FROM translate_document WHERE expires_at <= $1`, db.Micros(tx.Now())); err != nil {

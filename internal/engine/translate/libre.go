@@ -107,11 +107,10 @@ func (e *Engine) serveLibre(ctx context.Context, r *engine.Request, w engine.Wri
 	if err != nil {
 		return err
 	}
-	all, err := e.run(ctx, j, nil)
+	all, err := e.runForeign(ctx, j, w)
 	if err != nil {
-		return unsupported(err)
+		return err
 	}
-	w.Used(engine.Units(j.characters()))
 	texts, detected := make([]string, len(all)), make([]detection, len(all))
 	for i, t := range all {
 		texts[i], detected[i] = t.Text, detection{percent(t.Confidence), t.Source}

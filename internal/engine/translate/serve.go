@@ -161,11 +161,10 @@ func (e *Engine) servePlain(ctx context.Context, r *engine.Request, w engine.Wri
 	if err != nil {
 		return err
 	}
-	all, err := e.run(ctx, j, nil)
+	all, err := e.runForeign(ctx, j, w)
 	if err != nil {
-		return unsupported(err)
+		return err
 	}
-	w.Used(engine.Units(j.characters()))
 	t := all[0]
 	return engine.WriteJSON(w, 200, struct {
 		Translation string `json:"translation"`
@@ -174,6 +173,16 @@ func (e *Engine) servePlain(ctx context.Context, r *engine.Request, w engine.Wri
 		Engine      string `json:"engine"`
 		Quality     string `json:"quality"`
 	}{t.Text, t.Source, j.target, t.Engine, t.Quality})
+}
+
+// runForeign does a job of another product's contract, and tells what it used.
+func (e *Engine) runForeign(ctx context.Context, j *job, w engine.Writer) ([]Translation, error) {
+	all, err := e.run(ctx, j, nil)
+	if err != nil {
+		return nil, unsupported(err)
+	}
+	w.Used(engine.Units(j.characters()))
+	return all, nil
 }
 
 // unsupported makes a pair that no engine here knows the caller's fault, in contracts whose clients would try again on a
