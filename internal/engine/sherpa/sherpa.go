@@ -226,10 +226,13 @@ func languageOf(said string) string {
 	return said
 }
 
+// least is the least probability of a word: it is rounded to thousandths, and none is not known.
+const least = 0.001
+
 // mean is the geometric mean of probabilities of which the sum of the logarithms is given.
 func mean(logs float64, n int) float64 {
 	if n == 0 {
 		return 0
 	}
-	return max(1e-4, min(1, math.Exp(logs/float64(n))))
+	return max(least, min(1, math.Exp(logs/float64(n))))
 }
