@@ -8,6 +8,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/secret"
 )
 
 // The states of a session.
@@ -131,7 +132,7 @@ func (e *Engine) insertSession(tx *db.Tx, s *session) error {
 	s.version = 1
 	_, err = tx.Exec(`INSERT INTO assist_session (id, owner, bot, secret, state, language, channel, seq, created_at, active_at, expires_at, version, sealed_by, memory)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		s.id, s.owner, s.bot, s.secret, s.state, s.language, s.channel, s.seq, db.Micros(s.created), db.Micros(s.active), db.Micros(s.expires), s.version, e.keyID(), sealed)
+		s.id, s.owner, s.bot, s.secret, s.state, s.language, s.channel, s.seq, db.Micros(s.created), db.Micros(s.active), db.Micros(s.expires), s.version, secret.KeyID(sealed), sealed)
 	return err
 }
 
@@ -149,7 +150,7 @@ func (e *Engine) updateSession(tx *db.Tx, s *session) error {
 		reason = $9, intent = $10, resolution = $11, rating = $12, turns = $13, answered = $14, seq = $15, active_at = $16, waiting_at = $17, assigned_at = $18,
 		replied_at = $19, closed_at = $20, expires_at = $21, sealed_by = $22, memory = $23, version = version + 1 WHERE id = $24 AND version = $25`,
 		s.state, s.language, s.queue, s.firstQueue, s.correctQueue, s.priority, s.ticket, s.agent, s.reason, s.intent, s.resolution, s.rating, s.turns, s.answered,
-		s.seq, micros(s.active), micros(s.waitingAt), micros(s.assigned), micros(s.replied), micros(s.closed), micros(s.expires), e.keyID(), sealed, s.id, s.version)
+		s.seq, micros(s.active), micros(s.waitingAt), micros(s.assigned), micros(s.replied), micros(s.closed), micros(s.expires), secret.KeyID(sealed), sealed, s.id, s.version)
 	if err == nil && n == 0 {
 		return changedMeanwhile()
 	}
@@ -166,7 +167,7 @@ func (e *Engine) say(tx *db.Tx, s *session, m *Message) error {
 		return err
 	}
 	_, err = tx.Exec(`INSERT INTO assist_message (session, seq, owner, at, role, sealed_by, body) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		s.id, m.Seq, s.owner, db.Micros(m.At), m.Role, e.keyID(), sealed)
+		s.id, m.Seq, s.owner, db.Micros(m.At), m.Role, secret.KeyID(sealed), sealed)
 	if err == nil {
 		tx.AfterCommit(func() { e.hub.wake(s.id) })
 	}

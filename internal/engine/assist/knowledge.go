@@ -11,6 +11,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/db"
 	"github.com/tollgate-io/tollgate/internal/problem"
+	"github.com/tollgate-io/tollgate/internal/secret"
 )
 
 // Bounds of a knowledge base.
@@ -136,6 +137,15 @@ func deleteKnowledge(tx *db.Tx, owner, id string) error {
 	return nil
 }
 
+// lockKnowledge holds a knowledge base until the transaction ends. Whoever changes its documents begins with it.
+func lockKnowledge(tx *db.Tx, owner, id string) error {
+	err := tx.QueryRow(`SELECT id FROM assist_knowledge WHERE owner = $1 AND id = $2`+tx.Dialect().ForUpdate(), owner, id).Scan(&id)
+	if errors.Is(err, db.ErrNoRows) {
+		return notFound("knowledge base", id)
+	}
+	return err
+}
+
 // bump raises a knowledge base's revision, and keeps it within its bounds.
 func bump(tx *db.Tx, owner, id string) error {
 	n, err := tx.Exec(`UPDATE assist_knowledge SET revision = revision + 1 WHERE owner = $1 AND id = $2`, owner, id)
@@ -237,6 +247,10 @@ func (e *Engine) put(ctx context.Context, owner, knowledge string, in input) (*D
 }
 
 func (e *Engine) putTx(tx *db.Tx, owner, knowledge string, in input, s searchData) (*Document, error) {
+	// What is sealed is sealed for the id that the document has: nobody else may give its source another one meanwhile.
+	if err := lockKnowledge(tx, owner, knowledge); err != nil {
+		return nil, err
+	}
 	key := sourceKey(in.kind, in.key)
 	doc := &Document{ID: db.NewID("doc", tx.Now()), Kind: in.kind, Title: in.title, Source: in.source, Language: in.language, Bytes: int64(len(in.text)),
 		Passages: int64(len(s.Passages)), Vectors: s.Dim > 0, Created: tx.Now(), Updated: tx.Now(), key: in.key}
@@ -261,7 +275,7 @@ func (e *Engine) putTx(tx *db.Tx, owner, knowledge string, in input, s searchDat
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (knowledge, source) DO UPDATE SET language = excluded.language, bytes = excluded.bytes, passages = excluded.passages,
 		sealed_by = excluded.sealed_by, head = excluded.head, content = excluded.content, search = excluded.search, updated_at = excluded.updated_at`,
-		doc.ID, owner, knowledge, doc.Kind, key, doc.Language, doc.Bytes, doc.Passages, e.keyID(), h, content, search, db.Micros(doc.Created), db.Micros(doc.Updated))
+		doc.ID, owner, knowledge, doc.Kind, key, doc.Language, doc.Bytes, doc.Passages, secret.KeyID(h), h, content, search, db.Micros(doc.Created), db.Micros(doc.Updated))
 	if err != nil {
 		return nil, err
 	}
@@ -306,12 +320,15 @@ func (e *Engine) readDocument(tx *db.Tx, owner, knowledge, id string) (*Document
 	if err := tx.QueryRow(`SELECT content FROM assist_document WHERE id = $1`, id).Scan(&sealed); err != nil {
 		return nil, err
 	}
-	text, err := e.o.Sealer.OpenBytes(sealed, contentPlace(id))
+	text, err := e.openBytes(sealed, contentPlace(id))
 	d.Text = string(text)
 	return d, err
 }
 
 func deleteDocument(tx *db.Tx, owner, knowledge, id string) error {
+	if err := lockKnowledge(tx, owner, knowledge); err != nil {
+		return err
+	}
 	n, err := tx.Exec(`DELETE FROM assist_document WHERE owner = $1 AND knowledge = $2 AND id = $3`, owner, knowledge, id)
 	if err == nil && n == 0 {
 		return notFound("document", id)
@@ -336,9 +353,9 @@ func (e *Engine) load(tx *db.Tx, owner, knowledge string) ([]indexed, error) {
 			return err
 		}
 		d.title, d.source = h.Title, h.Source
-		text, err := e.o.Sealer.OpenBytes(content, contentPlace(d.id))
+		text, err := e.openBytes(content, contentPlace(d.id))
 		if err != nil {
-			return problem.New(problem.Conflict, "assist.sealed", "what is stored here cannot be opened: the key that sealed it is not in the key ring any more").Because(err)
+			return err
 		}
 		d.text = string(text)
 		var s searchData

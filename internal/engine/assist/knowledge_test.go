@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/db"
@@ -204,4 +205,29 @@ func TestSmallKnowledge(t *testing.T) {
 			t.Errorf("%s: %v", question, got.at("message"))
 		}
 	}
+}
+
+// TestSameSourceTogether: one document that is sent twice at the same time is there once, and can be opened.
+func TestSameSourceTogether(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		kb := h.do("POST knowledge", `{"name":"k"}`).text("id")
+		const documents = 20
+		for i := range documents {
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() {
+					if _, err := h.try("POST knowledge/"+kb+"/documents", object{"title": fmt.Sprint("paper ", i), "text": "Parcels to Norway take nine days."}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+		}
+		if got := h.do("GET knowledge/"+kb, nil); got.number("documents") != documents {
+			t.Errorf("%v", got)
+		}
+		if got := h.do("POST knowledge/"+kb+"/search", object{"query": "Norway"}); !strings.Contains(got.text("results.0.text"), "nine days") {
+			t.Errorf("%v", got)
+		}
+	})
 }

@@ -20,15 +20,20 @@ func (e *Engine) seal(v any, place string) ([]byte, error) {
 }
 
 func (e *Engine) open(sealed []byte, place string, v any) error {
-	data, err := e.o.Sealer.OpenBytes(sealed, place)
+	data, err := e.openBytes(sealed, place)
 	if err != nil {
-		return problem.New(problem.Conflict, "assist.sealed", "what is stored here cannot be opened: the key that sealed it is not in the key ring any more").Because(err)
+		return err
 	}
 	return json.Unmarshal(data, v)
 }
 
-// keyID is the key that seals now.
-func (e *Engine) keyID() string { return e.o.Sealer.KeyIDs()[0] }
+func (e *Engine) openBytes(sealed []byte, place string) ([]byte, error) {
+	data, err := e.o.Sealer.OpenBytes(sealed, place)
+	if err != nil {
+		return nil, problem.New(problem.Conflict, "assist.sealed", "what is stored here cannot be opened: the key that sealed it is not in the key ring any more").Because(err)
+	}
+	return data, nil
+}
 
 // The places of sealed values.
 func headPlace(doc string) string       { return "assist document " + doc + " head" }

@@ -96,7 +96,9 @@ func (t *Table) reseal(tx *db.Tx, s *secret.Sealer, old []string) (int, error) {
 			if err != nil {
 				return 0, problem.New(problem.Conflict, "secret.reseal", "the sealed row %s of %s cannot be opened", r.id, t.Name).Because(err)
 			}
-			args[0] = secret.KeyID(fresh)
+			if i == 0 { // if the ring changes now, the row is sealed anew once more
+				args[0] = secret.KeyID(fresh)
+			}
 			args = append(args, fresh)
 		}
 		args = append(args, r.id)
