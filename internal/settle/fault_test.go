@@ -140,6 +140,7 @@ func TestFaultsOfLendingUnused(t *testing.T) {
 		return s
 	}, func(w *world, n *node, s sale) {
 		_ = n.call(s, 10_000_000, 100, 0) // refused, where the connection broke
+		retry(w, func() error { return giveBack(n) })
 	}, func(w *world, n *node, s sale) {
 		n.stop()
 		if v := w.balance(wallet(s.org)); v.Reserved != 0 {
@@ -148,16 +149,18 @@ func TestFaultsOfLendingUnused(t *testing.T) {
 	})
 }
 
+// giveBack returns what all leases of the node have left.
+func giveBack(n *node) error {
+	for _, p := range n.bank.all() {
+		if err := n.bank.giveBack(ctx, p, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestFaultsOfReturning: whatever message is lost when a lease is returned, it is returned once.
 func TestFaultsOfReturning(t *testing.T) {
-	giveBack := func(n *node) error {
-		for _, p := range n.bank.all() {
-			if err := n.bank.giveBack(ctx, p, true); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	eachFault(t, func(w *world, n *node) sale {
 		s := w.sale(w.plan(finalCard, 0))
 		s.budgets = []string{w.budget(s.org, 1e9, "total", "UTC")}

@@ -25,13 +25,7 @@ func (p *purse) account() ledger.Account {
 // the next one tells the whole amount.
 func (b *Bank) borrow(ctx context.Context, s *scope, need, want int64) (granted int64, err error) {
 	err = b.db.Update(ctx, func(tx *db.Tx) error {
-		kind := "wallet"
-		if s.budget != "" {
-			kind = "budget"
-		}
-		_, err := tx.Exec(`INSERT INTO credit_lease (id, spool, epoch, kind, org, currency, budget, start, granted, state, created)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 'open', $9) ON CONFLICT (id) DO UPDATE SET state = credit_lease.state`,
-			s.lease.ID("lse"), b.o.Spool, int64(b.o.Epoch), kind, s.purse.org, s.purse.currency, s.budget, s.start, db.Micros(tx.Now()))
+		_, err := b.lock(tx, s)
 		if err != nil {
 			return err
 		}
@@ -46,6 +40,19 @@ func (b *Bank) borrow(ctx context.Context, s *scope, need, want int64) (granted 
 		}
 		return tx.QueryRow(`UPDATE credit_lease SET granted = granted + $1 WHERE id = $2 AND state = 'open' RETURNING granted`, take, s.lease.ID("lse")).Scan(&granted)
 	})
+	return granted, err
+}
+
+// lock locks the scope's lease, if need be one of nothing, and returns what is granted. One that another transaction is
+// writing it waits for: a grant whose answer was lost may be committed only now, and no SELECT would see it.
+func (b *Bank) lock(tx *db.Tx, s *scope) (granted int64, err error) {
+	kind := "wallet"
+	if s.budget != "" {
+		kind = "budget"
+	}
+	err = tx.QueryRow(`INSERT INTO credit_lease (id, spool, epoch, kind, org, currency, budget, start, granted, state, created)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 'open', $9) ON CONFLICT (id) DO UPDATE SET state = credit_lease.state RETURNING granted`,
+		s.lease.ID("lse"), b.o.Spool, int64(b.o.Epoch), kind, s.purse.org, s.purse.currency, s.budget, s.start, db.Micros(tx.Now())).Scan(&granted)
 	return granted, err
 }
 
@@ -81,7 +88,7 @@ func (b *Bank) giveBack(ctx context.Context, p *purse, all bool) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	err := b.db.Update(ctx, func(tx *db.Tx) error { return returnLeases(tx, p.account(), parts) })
+	err := b.db.Update(ctx, func(tx *db.Tx) error { return b.returnLeases(tx, p.account(), parts) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, x := range parts {
@@ -115,18 +122,14 @@ func (p *purse) idle(now int64, o BankOptions, all bool) []part {
 	return parts
 }
 
-func returnLeases(tx *db.Tx, wallet ledger.Account, parts []part) error {
+func (b *Bank) returnLeases(tx *db.Tx, wallet ledger.Account, parts []part) error {
 	var back refund
 	for _, x := range parts {
-		id := x.s.lease.ID("lse")
-		var granted int64
-		err := tx.QueryRow(`SELECT granted FROM credit_lease WHERE id = $1`+tx.Dialect().ForUpdate(), id).Scan(&granted)
-		if errors.Is(err, db.ErrNoRows) {
-			continue // the grant that was in doubt had not happened
-		}
+		granted, err := b.lock(tx, x.s)
 		if err != nil {
 			return err
 		}
+		id := x.s.lease.ID("lse")
 		n, err := tx.Exec(`UPDATE credit_lease SET granted = $1 WHERE id = $2 AND state = 'open' AND spent <= $3 AND granted >= $4`, x.keep, id, x.keep, x.keep)
 		if err != nil {
 			return err

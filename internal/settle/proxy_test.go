@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tollgate-io/tollgate/internal/db"
 )
@@ -19,7 +20,7 @@ const (
 	pass action = iota
 	cut         // the connection breaks before the server has the message
 	hide        // the server carries it out, but its answer is lost with the connection
-	late        // the same, but the server has it only when the client is busy with its next try
+	late        // the same, but the server has it only when the next try's first statement has run, or waits for what it locks
 )
 
 // proxy stands between a DB and PostgreSQL and breaks connections where it is told to.
@@ -32,6 +33,7 @@ type proxy struct {
 	decide func(kind byte, text []byte) action // guarded by mu; nil passes everything
 	conns  map[net.Conn]bool                   // guarded by mu
 	busy   chan struct{}                       // guarded by mu; closed when a message that is late may go
+	late   sync.WaitGroup                      // messages that are late
 	wg     sync.WaitGroup
 }
 
@@ -66,8 +68,11 @@ func (p *proxy) set(decide func(kind byte, text []byte) action) {
 	p.decide = decide
 }
 
+// lateBy is time enough for a statement that waits for no lock.
+const lateBy = 50 * time.Millisecond
+
 // once lets a statement of the next transaction that writes meet the action: the n-th, or, with n zero, its COMMIT.
-// met tells whether it came to that.
+// met tells whether it came to that; a message that is late has been carried out then.
 func (p *proxy) once(n int, a action) (met func() bool) {
 	inside, seen, done, again := false, 0, false, false
 	busy := make(chan struct{})
@@ -80,7 +85,7 @@ func (p *proxy) once(n int, a action) (met func() bool) {
 		if done {
 			again = again || kind == 'Q' && bytes.HasPrefix(text, []byte("BEGIN ISOLATION LEVEL READ COMMITTED"))
 			if again && kind == 'E' {
-				release()
+				time.AfterFunc(lateBy, release)
 			}
 			return pass
 		}
@@ -97,6 +102,8 @@ func (p *proxy) once(n int, a action) (met func() bool) {
 		return pass
 	})
 	return func() bool {
+		release()
+		p.late.Wait()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return done
@@ -160,6 +167,8 @@ func (p *proxy) upward(client, server net.Conn, hidden, answered chan struct{}) 
 			<-answered
 			return
 		case late:
+			p.late.Add(1)
+			defer p.late.Done()
 			client.Close()
 			p.mu.Lock()
 			busy := p.busy
