@@ -277,9 +277,9 @@ func (e *Engine) noRoute(from, to, named string, identified bool) error {
 	if pkg := knownPair(from, to); pkg != "" && named != e.dict.name() && len(e.apt.pairs()) == 0 {
 		return engine.Missing("Apertium with the package " + pkg)
 	}
-	for field, lang := range map[string]string{"source": from, "target": to} {
-		if base, _, _ := strings.Cut(lang, "-"); names[lang] == "" && names[base] == "" {
-			return engine.Invalid(field, "is not a language that is known here; GET /v1/translate/languages lists them")
+	for _, side := range []struct{ field, lang string }{{"source", from}, {"target", to}} {
+		if base, _, _ := strings.Cut(side.lang, "-"); names[side.lang] == "" && names[base] == "" {
+			return engine.Invalid(side.field, "is not a language that is known here; GET /v1/translate/languages lists them")
 		}
 	}
 	n := &noPair{from: from, to: to, identified: identified}

@@ -54,9 +54,23 @@ func noGlossary(id string) error {
 	return problem.New(problem.NotFound, "translate.no_glossary", "there is no glossary %q; GET /v1/translate/glossaries lists yours", id)
 }
 
+func tooManyTerms() error {
+	return problem.New(problem.TooLarge, "translate.too_many_terms", "a glossary has at most %d terms for a pair of languages", maxTerms)
+}
+
+// bounded refuses a glossary as it would be stored: several dictionaries may be of one pair, or add to one.
+func (g *Glossary) bounded() error {
+	for _, d := range g.Dictionaries {
+		if d.Count > maxTerms {
+			return tooManyTerms()
+		}
+	}
+	return nil
+}
+
 func checkDictionary(d *Dictionary) error {
 	if len(d.Terms) > maxTerms {
-		return problem.New(problem.TooLarge, "translate.too_many_terms", "a glossary has at most %d terms for a pair of languages", maxTerms)
+		return tooManyTerms()
 	}
 	for _, t := range d.Terms {
 		if strings.TrimSpace(t.Source) == "" || strings.TrimSpace(t.Target) == "" ||
@@ -96,8 +110,10 @@ func (s *store) createGlossary(ctx context.Context, owner, name string, dicts []
 				return err
 			}
 		}
-		g, err = readGlossary(tx, owner, id)
-		return err
+		if g, err = readGlossary(tx, owner, id); err != nil {
+			return err
+		}
+		return g.bounded()
 	})
 	return g, err
 }
@@ -228,12 +244,7 @@ func (s *store) changeGlossary(ctx context.Context, owner, id, name string, dict
 		if g, err = readGlossary(tx, owner, id); err != nil {
 			return err
 		}
-		for _, d := range g.Dictionaries {
-			if d.Count > maxTerms {
-				return problem.New(problem.TooLarge, "translate.too_many_terms", "a glossary has at most %d terms for a pair of languages", maxTerms)
-			}
-		}
-		return nil
+		return g.bounded()
 	})
 	return g, err
 }

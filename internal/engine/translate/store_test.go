@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -56,6 +57,23 @@ func TestGlossaries(t *testing.T) {
 			}
 		}
 	})
+}
+
+// However a glossary's terms are divided, their number is bounded.
+func TestGlossaryBound(t *testing.T) {
+	e := newEngine(t)
+	half := func(from int) Dictionary {
+		d := Dictionary{Source: "en", Target: "zh"}
+		for i := range maxTerms/2 + 1 {
+			d.Terms = append(d.Terms, Term{fmt.Sprint("word", from+i), "词"})
+		}
+		return d
+	}
+	body, err := json.Marshal(map[string]any{"name": "large", "dictionaries": []Dictionary{half(0), half(maxTerms)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, e, "POST", "/v1/translate/glossaries", "application/json", body, "translate.too_many_terms")
 }
 
 // A glossary for a language serves its regions, whose own terms come first; it is shown as it was stored.
