@@ -305,14 +305,14 @@ func (l *Live) hear() error {
 	for _, p := range l.probs {
 		l.judged += frame
 		began, done := l.cut.push(p)
-		if began {
-			l.partial = 0
-			if !l.emit(Event{Type: SpeechStarted, Start: thousandths(seconds(l.cut.start()))}) {
-				return l.ctx.Err()
-			}
+		if began && !l.started() {
+			return l.ctx.Err()
 		}
 		if done != nil {
 			l.finalise(done)
+			if l.cut.first >= 0 && !l.started() { // it was divided, and goes on
+				return l.ctx.Err()
+			}
 		}
 	}
 	if l.cut.first >= 0 && l.cut.told {
@@ -320,6 +320,11 @@ func (l *Live) hear() error {
 	}
 	l.forget()
 	return nil
+}
+
+// started tells that somebody has begun to speak.
+func (l *Live) started() bool {
+	return l.emit(Event{Type: SpeechStarted, Start: thousandths(seconds(l.cut.start()))})
 }
 
 // forget drops the sound that can no longer be part of an utterance.

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/enginetest"
 	"github.com/tollgate-io/tollgate/internal/engine/sherpa/sherpatest"
@@ -380,6 +382,37 @@ func TestBusyGuess(t *testing.T) {
 			t.Errorf("%v: %+v %v", free, all, err)
 		}
 		l.Close()
+	}
+}
+
+// TestDivided: each part of an utterance that is too long for one begins, ends and has its text.
+func TestDivided(t *testing.T) {
+	b := &busy{}
+	b.free.Store(true)
+	l, err := bare(t).listenBy(t.Context(), b, Listen{Quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Feed(appendPCM(nil, hum(maxUtterance+5000))); err != nil {
+		t.Fatal(err)
+	}
+	all, err := l.Flush()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, end := map[string]int{}, 0.0
+	for _, ev := range all {
+		n[ev.Type]++
+		if ev.Type == SpeechStarted && ev.Start < end {
+			t.Errorf("%+v begins before %g", ev, end)
+		}
+		if ev.Type == SpeechStopped {
+			end = ev.End
+		}
+	}
+	if diff := cmp.Diff(map[string]int{SpeechStarted: 2, SpeechStopped: 2, Final: 2}, n); diff != "" {
+		t.Error(diff)
 	}
 }
 
