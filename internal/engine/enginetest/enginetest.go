@@ -76,6 +76,14 @@ func Build(t testing.TB, dir engine.Dir, name string) {
 	}
 }
 
+// Child is an engines directory of the test's own with installed libraries and a child that is built from this tree.
+func Child(t testing.TB, what, name string, libraries ...string) engine.Dir {
+	t.Helper()
+	dir := Own(t, Dir(t, what, libraries[0]), libraries...)
+	Build(t, dir, name)
+	return dir
+}
+
 // Closed is c, which the end of the test closes.
 func Closed[C io.Closer](t testing.TB, c C) C {
 	t.Helper()

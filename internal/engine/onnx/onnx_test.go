@@ -23,10 +23,7 @@ import (
 // enginesDir is an engines directory with the installed library and a child built from this tree.
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
-	const library = "lib/libonnxruntime.so"
-	dir := enginetest.Own(t, enginetest.Dir(t, "the ONNX Runtime", library), library)
-	enginetest.Build(t, dir, "tollgate-onnx")
-	return dir
+	return enginetest.Child(t, "the ONNX Runtime", "tollgate-onnx", "lib/libonnxruntime.so")
 }
 
 func newRuntime(t testing.TB, o onnx.Options) *onnx.Runtime {

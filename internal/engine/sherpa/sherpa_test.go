@@ -23,10 +23,7 @@ import (
 // enginesDir is an engines directory with the installed library, a child built from this tree, and no models.
 func enginesDir(t testing.TB) engine.Dir {
 	t.Helper()
-	const library = "lib/libsherpa-onnx-c-api.so"
-	dir := enginetest.Own(t, enginetest.Dir(t, "sherpa-onnx", library), library, "lib/libonnxruntime.so")
-	enginetest.Build(t, dir, "tollgate-sherpa")
-	return dir
+	return enginetest.Child(t, "sherpa-onnx", "tollgate-sherpa", "lib/libsherpa-onnx-c-api.so", "lib/libonnxruntime.so")
 }
 
 func models(dir engine.Dir) string { return filepath.Join(string(dir), "speech", "models") }
