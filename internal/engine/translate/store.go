@@ -416,6 +416,8 @@ func (s *store) readUnits(tx *db.Tx, owner, source, target, after string, limit 
 		return all, "", err
 	}
 	more, last := false, ""
+	from := strings.SplitN(after+"..", ".", 3)
+	from[2] = strings.TrimRight(from[2], ".")
 	err = eachRow(tx, func(rows *db.Rows) error {
 		if more = len(all) == limit; more {
 			return nil
@@ -431,8 +433,8 @@ func (s *store) readUnits(tx *db.Tx, owner, source, target, after string, limit 
 		all = append(all, u)
 		return err
 	}, `SELECT source_lang, target_lang, hash, sealed FROM translate_sealed_unit
-		WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND source_lang || '.' || target_lang || '.' || hash > $6
-		ORDER BY source_lang || '.' || target_lang || '.' || hash LIMIT $7`, owner, source, source, target, target, after, int64(limit+1))
+		WHERE owner = $1 AND ($2 = '' OR source_lang = $3) AND ($4 = '' OR target_lang = $5) AND (source_lang, target_lang, hash) > ($6, $7, $8)
+		ORDER BY source_lang, target_lang, hash LIMIT $9`, owner, source, source, target, target, from[0], from[1], from[2], int64(limit+1))
 	if more {
 		next = last
 	}

@@ -248,3 +248,43 @@ func BenchmarkFuzzyMemory(b *testing.B) {
 		x.likest("The friend and the dog read a new book in the old school of the city", 0.7)
 	}
 }
+
+// Pages of a memory have every unit once, whatever its languages, and a cursor of nobody's making does no harm.
+func TestMemoryPages(t *testing.T) {
+	each(t, func(t *testing.T, e *Engine) {
+		want := map[Unit]bool{}
+		var units []Unit
+		for _, pair := range [][2]string{{"en", "zh"}, {"en", "zh-Hant"}, {"en-GB", "zh"}, {"zh", "en"}} {
+			for i := range 3 {
+				u := Unit{fmt.Sprint("text ", i), "译文", pair[0], pair[1]}
+				units, want[u] = append(units, u), true
+			}
+		}
+		if err := e.store.addUnits(t.Context(), "org_a", units); err != nil {
+			t.Fatal(err)
+		}
+		for next, pages := "", 0; ; pages++ {
+			list, more, err := e.store.units(t.Context(), "org_a", "", "", next, 5)
+			if err != nil || pages > 2 {
+				t.Fatal(pages, err)
+			}
+			for _, u := range list {
+				if !want[u] {
+					t.Errorf("%v twice, or not at all", u)
+				}
+				delete(want, u)
+			}
+			if next = more; next == "" {
+				break
+			}
+		}
+		if len(want) > 0 {
+			t.Errorf("%v in no page", want)
+		}
+		for _, after := range []string{".", "x", "en.zh", "....", "zh.en.zzz.z"} {
+			if _, _, err := e.store.units(t.Context(), "org_a", "", "", after, 5); err != nil {
+				t.Errorf("%q: %v", after, err)
+			}
+		}
+	})
+}
