@@ -21,31 +21,38 @@ func (e *Engine) sessionsHandover(c *call) error {
 	if err != nil {
 		return err
 	}
+	return e.byVisitor(c, in.Secret, func(tx *db.Tx, s *session) error {
+		b, err := readBot(tx, s.owner, s.bot)
+		if err != nil {
+			return err
+		}
+		switch {
+		case s.state == waiting || s.state == human:
+			return nil
+		case s.state == closed:
+			return problem.New(problem.Conflict, "assist.closed", "the conversation is closed; begin another one")
+		case b.Handover.Off:
+			return problem.New(problem.Conflict, "assist.no_queue", "this bot has no queue to hand the conversation over to")
+		}
+		s.active = tx.Now()
+		if err := e.queueUp(tx, s, b, "request", chosen, 0); err != nil {
+			return err
+		}
+		return e.updateSession(tx, s)
+	})
+}
+
+// byVisitor runs a visitor's operation on a session with the routing locked, and answers with the session.
+func (e *Engine) byVisitor(c *call, secret string, op func(tx *db.Tx, s *session) error) error {
 	return update(e, c, http.StatusOK, func(tx *db.Tx) (*sessionView, error) {
 		if err := lockRouting(tx, c.Owner); err != nil {
 			return nil, err
 		}
-		s, err := e.visitor(tx, c, in.Secret, tx.Dialect().ForUpdate())
+		s, err := e.visitor(tx, c, secret, tx.Dialect().ForUpdate())
 		if err != nil {
 			return nil, err
 		}
-		b, err := readBot(tx, s.owner, s.bot)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case s.state == waiting || s.state == human:
-			return e.visitorView(tx, s)
-		case s.state == closed:
-			return nil, problem.New(problem.Conflict, "assist.closed", "the conversation is closed; begin another one")
-		case b.Handover.Off:
-			return nil, problem.New(problem.Conflict, "assist.no_queue", "this bot has no queue to hand the conversation over to")
-		}
-		s.active = tx.Now()
-		if err := e.queueUp(tx, s, b, "request", chosen, 0); err != nil {
-			return nil, err
-		}
-		if err := e.updateSession(tx, s); err != nil {
+		if err := op(tx, s); err != nil {
 			return nil, err
 		}
 		return e.visitorView(tx, s)
@@ -111,25 +118,15 @@ func (e *Engine) sessionsClose(c *call) error {
 	if err := c.optional(&in); err != nil {
 		return err
 	}
-	return update(e, c, http.StatusOK, func(tx *db.Tx) (*sessionView, error) {
-		if err := lockRouting(tx, c.Owner); err != nil {
-			return nil, err
-		}
-		s, err := e.visitor(tx, c, in.Secret, tx.Dialect().ForUpdate())
-		if err != nil {
-			return nil, err
-		}
+	return e.byVisitor(c, in.Secret, func(tx *db.Tx, s *session) error {
 		if s.state == closed {
-			return e.visitorView(tx, s)
+			return nil
 		}
 		resolution := "ended"
 		if s.state == waiting {
 			resolution = "abandoned"
 		}
-		if err := e.closeSession(tx, s, resolution); err != nil {
-			return nil, err
-		}
-		return e.visitorView(tx, s)
+		return e.closeSession(tx, s, resolution)
 	})
 }
 
