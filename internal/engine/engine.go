@@ -73,6 +73,12 @@ type Route struct {
 	KeyField string
 	// Anonymous routes may be called without a key where the operator has opened a free tier.
 	Anonymous bool
+	// Result names the member of a JSON answer that holds what was asked for: an upstream's answer without it is none. "" for
+	// any JSON.
+	Result string
+	// Media are the types, or how they begin, of answers other than JSON. Those of text/ and application/ answer uploads, and
+	// routes that cost nothing.
+	Media []string
 	// Socket routes are WebSocket sessions (RFC 6455): GET, served by [Talker].
 	Socket bool
 }

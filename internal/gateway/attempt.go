@@ -18,7 +18,7 @@ const maxAttempts = 5
 
 var (
 	errClientGone    = problem.New(problem.ClientGone, "gateway.client_gone", "the client left")
-	errUpstream      = problem.New(problem.Upstream, "gateway.upstream", "the model's upstream did not answer; try again")
+	errUpstream      = problem.New(problem.Upstream, "gateway.upstream", "the model's upstream gave no usable answer; try again")
 	errBusy          = problem.New(problem.Unavailable, "gateway.upstream_busy", "the model's upstream takes no more requests now; try again later")
 	errTooSlow       = problem.New(problem.Timeout, "gateway.upstream_timeout", "the model's upstream took too long; try again")
 	errTooLong       = problem.New(problem.Upstream, "gateway.answer_too_large", "the upstream's answer is larger than this gateway passes on")

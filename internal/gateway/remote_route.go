@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"mime/multipart"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -195,6 +197,9 @@ func (c *Call) forwardRoute(x *target) (route.Outcome, time.Duration, error) {
 		}
 		return route.Failure, 0, failure(err)
 	}
+	if err := answers(c.Route, c.in, kind, answer); err != nil {
+		return route.Failure, 0, errUpstream.Because(err)
+	}
 	if n, ok := reported(c.Route.Meter, kind, answer); ok {
 		c.units = n // of more than was held for, the event says what was not charged
 	}
@@ -271,6 +276,43 @@ func (c *Call) forwardStream() (route.Outcome, time.Duration, error) {
 		}
 		return route.Failure, 0, failure(err)
 	}
+}
+
+// answers looks whether what an upstream has sent as a success is an answer of the route at all: an error told with 200, a
+// page of some proxy or a JSON of another form must be nobody's to pay.
+func answers(rt *engine.Route, in *engine.Request, kind string, body []byte) error {
+	if len(body) == 0 {
+		if rt.Meter == "" {
+			return nil
+		}
+		return errors.New("upstream answered with a success, and nothing")
+	}
+	if base, _, _ := strings.Cut(strings.ToLower(kind), ";"); otherMedia(rt, in, strings.TrimSpace(base)) {
+		return nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(body, &object); err != nil && (rt.Result != "" || !json.Valid(body)) {
+		return fmt.Errorf("upstream answered with %.60q, not in JSON: %.200q", kind, body)
+	}
+	told := func(name string) bool { return object[name] != nil && string(object[name]) != "null" }
+	switch {
+	case told("error"):
+		return fmt.Errorf("upstream told an error as a success: %.200q", body)
+	case rt.Result != "" && !told(rt.Result), rt.Capability == engine.ImageGen && string(object[rt.Result]) == "[]":
+		return fmt.Errorf("upstream answered without %q: %.200q", rt.Result, body)
+	}
+	return nil
+}
+
+// otherMedia reports whether the route answers such a request with this type, which is not JSON's.
+func otherMedia(rt *engine.Route, in *engine.Request, kind string) bool {
+	if kind == "application/json" {
+		return false
+	}
+	return slices.ContainsFunc(rt.Media, func(m string) bool {
+		written := strings.HasPrefix(m, "text/") || strings.HasPrefix(m, "application/")
+		return strings.HasPrefix(kind, m) && (!written || rt.Meter == "" || engine.IsMultipart(in.Type))
+	})
 }
 
 // renamed gives the body with its model replaced by the upstream's name for it.
@@ -350,9 +392,13 @@ func reported(meter, kind string, answer []byte) (int64, bool) {
 	var v struct {
 		Usage    map[string]json.RawMessage `json:"usage"`
 		Duration json.RawMessage            `json:"duration"`
+		Data     []json.RawMessage          `json:"data"` // images that were made
 	}
 	if json.Unmarshal(answer, &v) != nil {
 		return 0, false
+	}
+	if meter == engine.Images && v.Usage[meter] == nil && len(v.Data) > 0 {
+		return int64(engine.Units(len(v.Data))), true
 	}
 	raw := v.Usage[meter]
 	if raw == nil && meter == engine.AudioSeconds {

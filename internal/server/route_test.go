@@ -139,6 +139,55 @@ func TestForwardedRoute(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoAnswer: what an upstream tells as a success, and is none, costs nothing and counts against it.
+func TestWhatIsNoAnswer(t *testing.T) {
+	x := startDemo(t, nil)
+	kind, answer := "", ""
+	upstream := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		io.WriteString(w, answer)
+	}
+	x.sellRoute("words", catalog.Contract, catalog.Translate, rating.MeterCharacters, upstream)
+	x.sellRoute("pictures", catalog.OpenAI, catalog.Image, rating.MeterImages, upstream)
+	x.sellRoute("voice", catalog.OpenAI, catalog.Speak, rating.MeterCharacters, upstream)
+	const js = "application/json"
+	for _, c := range []struct {
+		path, model, kind, answer string
+		units                     int64 // 0: it is no answer
+	}{
+		{"/v1/translate", "words", js, `{"translations":[{"text":"x"}]}`, 5000},
+		{"/v1/translate", "words", "text/plain", `{"translations":[{"text":"x"}]}`, 5000}, // badly labelled
+		{"/v1/translate", "words", js, `{"foo":1}`, 0},
+		{"/v1/translate", "words", js, `{"translations":null}`, 0},
+		{"/v1/translate", "words", js, `{"translations":[],"error":{"message":"no"}}`, 0},
+		{"/v1/translate", "words", js, `[1]`, 0},
+		{"/v1/translate", "words", js, "", 0},
+		{"/v1/translate", "words", "text/html", "<html>busy</html>", 0},
+		{"/v1/translate", "words", "text/plain", "busy", 0},
+		{"/v1/images/generations", "pictures", js, `{"created":1,"data":[{"url":"https://x/1"},{"url":"https://x/2"}]}`, 2000},
+		{"/v1/images/generations", "pictures", js, `{"created":1,"data":[{"url":"https://x/1"}]}`, 1000}, // fewer than asked for
+		{"/v1/images/generations", "pictures", js, `{"created":1,"data":[]}`, 0},
+		{"/v1/images/generations", "pictures", js, `{"error":{"message":"policy"}}`, 0},
+		{"/v1/audio/speech", "voice", "audio/mpeg", "ID3", 5000},
+		{"/v1/audio/speech", "voice", js, `{"error":null}`, 0},
+		{"/v1/audio/speech", "voice", "text/html", "<html>", 0},
+	} {
+		kind, answer = js, `{"translations":[],"data":[{}],"audio":""}`
+		for range 3 { // a target that fails all the time is asked no more
+			x.post(c.path, x.key, `{"model":"`+c.model+`","text":"hello","target":"de","prompt":"a cat","input":"hello","voice":"alloy"}`, asJSON)
+		}
+		kind, answer = c.kind, c.answer
+		a := x.post(c.path, x.key, `{"model":"`+c.model+`","text":"hello","target":"de","prompt":"a cat","n":2,"input":"hello","voice":"alloy"}`, asJSON)
+		e := x.event(a.id())
+		if c.units != 0 && (a.status != 200 || e.Units != c.units || e.Charge != c.units*1e3) {
+			t.Errorf("%s %s: %d %s, %d units, %d", c.path, c.answer, a.status, a.body, e.Units, e.Charge)
+		}
+		if c.units == 0 && (a.status != 502 || e.Charge != 0 || e.Outcome != "failed") {
+			t.Errorf("%s %s %q: %d %s, %s, %d", c.path, c.kind, c.answer, a.status, a.body, e.Outcome, e.Charge)
+		}
+	}
+}
+
 // TestClientLeavesForwardedStream leaves in the middle of another server's stream.
 func TestClientLeavesForwardedStream(t *testing.T) {
 	x := startDemo(t, nil)

@@ -31,6 +31,11 @@ func operations() []operation {
 		return operation{Route: engine.Route{Name: "recommend." + name, Method: method, Pattern: base + path, Capability: engine.Recommend,
 			Meter: meter, Public: public, MaxBody: body}, Serve: h}
 	}
+	list := func(name, path string, h handler) operation {
+		o := route(name, http.MethodPost, "/{space}"+path, engine.Requests, true, 0, h)
+		o.Result = "items"
+		return o
+	}
 	const space, paid = "/{space}", engine.Requests
 	const get, put, post, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
 	return []operation{
@@ -47,10 +52,10 @@ func operations() []operation {
 		route("users.export", get, space+"/users/{user}/export", "", false, 0, (*Engine).exportUser),
 		route("users.delete", del, space+"/users/{user}", "", false, 0, (*Engine).serveDeleteUser),
 		route("events.put", post, space+"/events", paid, true, 4<<20, (*Engine).putEvents),
-		route("for_you", post, space+"/for-you", paid, true, 0, question(forYou)),
-		route("similar", post, space+"/similar", paid, true, 0, question(similar)),
-		route("trending", post, space+"/trending", paid, true, 0, question(trending)),
-		route("popular", post, space+"/popular", paid, true, 0, question(popular)),
+		list("for_you", "/for-you", question(forYou)),
+		list("similar", "/similar", question(similar)),
+		list("trending", "/trending", question(trending)),
+		list("popular", "/popular", question(popular)),
 		route("experiments.list", get, space+"/experiments", "", false, 0, (*Engine).listExperiments),
 		route("experiments.put", put, space+"/experiments/{experiment}", "", false, 0, (*Engine).servePutExperiment),
 		route("experiments.get", get, space+"/experiments/{experiment}", "", false, 0, (*Engine).getExperiment),

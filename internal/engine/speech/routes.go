@@ -14,19 +14,24 @@ type operation = engine.Operation[handler] // Serve is nil for a socket
 
 // operations are the routes with what serves them.
 func operations() []operation {
+	gives := func(o operation, result string, media ...string) operation {
+		o.Result, o.Media = result, media
+		return o
+	}
 	op := func(name, method, path, capability, meter string, measure func(*engine.Request) (engine.Quantity, error), max int64,
 		serve handler) operation {
 		return operation{Route: engine.Route{Name: "audio." + name, Method: method, Pattern: "/v1/audio/" + path, Capability: capability,
 			Meter: meter, Measure: measure, MaxBody: max, Style: engine.OpenAI, Public: true}, Serve: serve}
 	}
 	const post, get = http.MethodPost, http.MethodGet
+	subtitles := []string{"text/plain", "text/vtt", "text/srt", "application/x-subrip"}
 	ops := []operation{
-		op("transcriptions", post, "transcriptions", engine.Transcribe, engine.AudioSeconds, measureForm, maxUpload, (*Engine).serveTranscription),
-		op("translations", post, "translations", engine.Transcribe, engine.AudioSeconds, measureForm, maxUpload, (*Engine).serveTranslation),
-		op("activity", post, "activity", engine.Transcribe, engine.AudioSeconds, measureSound, maxUpload, (*Engine).serveActivity),
+		gives(op("transcriptions", post, "transcriptions", engine.Transcribe, engine.AudioSeconds, measureForm, maxUpload, (*Engine).serveTranscription), "text", subtitles...),
+		gives(op("translations", post, "translations", engine.Transcribe, engine.AudioSeconds, measureForm, maxUpload, (*Engine).serveTranslation), "text", subtitles...),
+		gives(op("activity", post, "activity", engine.Transcribe, engine.AudioSeconds, measureSound, maxUpload, (*Engine).serveActivity), "segments"),
 		op("stream", get, "stream", engine.Transcribe, engine.AudioSeconds, measureStream, 0, nil),
-		op("speech", post, "speech", engine.Speak, engine.Characters, measureSpeech, 64<<10, (*Engine).serveSpeech),
-		op("voices", get, "voices", engine.Speak, "", nil, 0, (*Engine).serveVoices),
+		gives(op("speech", post, "speech", engine.Speak, engine.Characters, measureSpeech, 64<<10, (*Engine).serveSpeech), "audio", "audio/"),
+		gives(op("voices", get, "voices", engine.Speak, "", nil, 0, (*Engine).serveVoices), "data"),
 	}
 	for i := range ops {
 		ops[i].Socket = ops[i].Serve == nil

@@ -153,7 +153,8 @@ type operation = engine.Operation[handler]
 func operations() []operation {
 	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
 	const all, one = "/v1/text/classifiers", "/v1/text/classifiers/{classifier}"
-	paid := func(name string, o operation) operation {
+	paid := func(name, result string, o operation) operation {
+		o.Result = result
 		o.Name, o.Method, o.Pattern = "text."+name, post, "/v1/text/"+name
 		o.Capability, o.Meter, o.MaxBody, o.Public = engine.Text, engine.Characters, textBody, true
 		return o
@@ -164,15 +165,15 @@ func operations() []operation {
 	train := operation{Route: engine.Route{Name: "text.classifiers.train", Method: post, Pattern: one + "/versions", Capability: engine.Text,
 		Meter: engine.Characters, Measure: measureTraining, MaxBody: trainBody}, Serve: (*Engine).train}
 	return []operation{
-		paid("classify", on[classifyInput]()),
-		paid("sentiment", on[sentimentInput]()),
-		paid("summarise", on[summaryInput]()),
-		paid("keywords", on[keywordsInput]()),
-		paid("entities", on[entitiesInput]()),
-		paid("language", on[languageInput]()),
-		paid("similarity", on[similarityInput]()),
-		paid("generate", on[generateInput]()),
-		paid("dialogue", on[dialogueInput]()),
+		paid("classify", "results", on[classifyInput]()),
+		paid("sentiment", "results", on[sentimentInput]()),
+		paid("summarise", "summary", on[summaryInput]()),
+		paid("keywords", "results", on[keywordsInput]()),
+		paid("entities", "results", on[entitiesInput]()),
+		paid("language", "results", on[languageInput]()),
+		paid("similarity", "results", on[similarityInput]()),
+		paid("generate", "text", on[generateInput]()),
+		paid("dialogue", "text", on[dialogueInput]()),
 		free("list", get, all, (*Engine).listClassifiers),
 		free("create", post, all, (*Engine).createClassifier),
 		free("get", get, one, (*Engine).getClassifier),

@@ -35,14 +35,18 @@ func operations() []operation {
 		return operation{Route: engine.Route{Name: "translate." + name, Method: method, Pattern: pattern, Capability: engine.Translate, MaxBody: size}, Serve: serve}
 	}
 	styled := func(o operation, s engine.Style) operation { o.Style = s; return o }
+	gives := func(o operation, result string, media ...string) operation {
+		o.Result, o.Media = result, media
+		return o
+	}
 	anyone := func(o operation) operation { o.Public, o.Anonymous = true, true; return o }
 
 	ops := []operation{
-		metered("text", "POST", "/v1/translate", readTranslate, fileBody, (*Engine).serveTranslate),
-		anyone(styled(metered("plain", "POST", "/translate", readPlain, textBody, (*Engine).servePlain), engine.Plain)),
+		gives(metered("text", "POST", "/v1/translate", readTranslate, fileBody, (*Engine).serveTranslate), "translations", "text/", "application/"),
+		gives(anyone(styled(metered("plain", "POST", "/translate", readPlain, textBody, (*Engine).servePlain), engine.Plain)), "translation"),
 		free("languages", "GET", "/v1/translate/languages", 0, (*Engine).serveLanguages),
 		{Route: engine.Route{Name: "translate.speech", Method: "POST", Pattern: "/v1/translate/speech", Capability: engine.Translate,
-			Meter: engine.AudioSeconds, Measure: measureSpeech, MaxBody: audioBody}, Serve: (*Engine).serveSpeech},
+			Meter: engine.AudioSeconds, Measure: measureSpeech, MaxBody: audioBody, Result: "text", Media: []string{"audio/"}}, Serve: (*Engine).serveSpeech},
 
 		free("glossaries.list", "GET", "/v1/translate/glossaries", 0, (*Engine).listGlossaries),
 		free("glossaries.create", "POST", "/v1/translate/glossaries", textBody, (*Engine).createGlossary),
@@ -52,9 +56,9 @@ func operations() []operation {
 		free("memory.list", "GET", "/v1/translate/memory", 0, (*Engine).listMemory),
 		free("memory.add", "POST", "/v1/translate/memory", bulkBody, (*Engine).addMemory),
 		free("memory.delete", "DELETE", "/v1/translate/memory", 0, (*Engine).deleteMemory),
-		free("memory.export", "GET", "/v1/translate/memory/export", 0, (*Engine).exportMemory),
+		gives(free("memory.export", "GET", "/v1/translate/memory/export", 0, (*Engine).exportMemory), "", "text/", "application/x-tmx"),
 
-		metered("libre.translate", "POST", "/libre/translate", readLibre, textBody, (*Engine).serveLibre),
+		gives(metered("libre.translate", "POST", "/libre/translate", readLibre, textBody, (*Engine).serveLibre), "translatedText"),
 		free("libre.detect", "POST", "/libre/detect", textBody, (*Engine).serveLibreDetect),
 		free("libre.languages", "GET", "/libre/languages", 0, (*Engine).serveLibreLanguages),
 	}
@@ -62,17 +66,17 @@ func operations() []operation {
 		ops[i].Style, ops[i].Public, ops[i].KeyField = engine.Plain, true, "api_key"
 	}
 	deep := []operation{
-		metered("deepl.translate", "POST", "/v2/translate", readDeepL, textBody, (*Engine).serveDeepL),
+		gives(metered("deepl.translate", "POST", "/v2/translate", readDeepL, textBody, (*Engine).serveDeepL), "translations"),
 		free("deepl.languages", "GET", "/v2/languages", 0, (*Engine).serveDeepLLanguages),
 		free("deepl.usage", "GET", "/v2/usage", 0, (*Engine).serveDeepLUsage),
-		metered("deepl.document", "POST", "/v2/document", readDeepLDocument, fileBody, (*Engine).uploadDocument),
+		gives(metered("deepl.document", "POST", "/v2/document", readDeepLDocument, fileBody, (*Engine).uploadDocument), "document_id"),
 		free("deepl.document.status", "POST", "/v2/document/{document}", 0, (*Engine).documentStatus),
-		free("deepl.document.result", "POST", "/v2/document/{document}/result", 0, (*Engine).documentResult),
+		gives(free("deepl.document.result", "POST", "/v2/document/{document}/result", 0, (*Engine).documentResult), "", "text/", "application/"),
 		free("deepl.pairs", "GET", "/v2/glossary-language-pairs", 0, (*Engine).deepLPairs),
 		free("deepl.glossaries.list", "GET", "/v2/glossaries", 0, deepLGlossary(glossary2).list),
 		free("deepl.glossaries.create", "POST", "/v2/glossaries", textBody, deepLGlossary(glossary2).create),
 		free("deepl.glossaries.get", "GET", "/v2/glossaries/{glossary}", 0, deepLGlossary(glossary2).get),
-		free("deepl.glossaries.entries", "GET", "/v2/glossaries/{glossary}/entries", 0, (*Engine).entriesDeepL2),
+		gives(free("deepl.glossaries.entries", "GET", "/v2/glossaries/{glossary}/entries", 0, (*Engine).entriesDeepL2), "", "text/"),
 		free("deepl.glossaries.delete", "DELETE", "/v2/glossaries/{glossary}", 0, (*Engine).deleteDeepL),
 		free("deepl.glossaries3.list", "GET", "/v3/glossaries", 0, deepLGlossary(glossary3).list),
 		free("deepl.glossaries3.create", "POST", "/v3/glossaries", textBody, deepLGlossary(glossary3).create),

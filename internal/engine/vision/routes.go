@@ -18,26 +18,30 @@ const (
 
 // Routes are the operations of this engine.
 func Routes() []engine.Route {
-	image := func(name, path string, max int64, public bool) engine.Route {
-		return engine.Route{Name: "vision." + name, Method: http.MethodPost, Pattern: "/v1/vision/" + path,
-			Capability: engine.Vision, Meter: engine.Images, MaxBody: max, Public: public}
+	image := func(name, path, result string, max int64, public bool) engine.Route {
+		rt := engine.Route{Name: "vision." + name, Method: http.MethodPost, Pattern: "/v1/vision/" + path,
+			Capability: engine.Vision, Meter: engine.Images, MaxBody: max, Public: public, Result: result}
+		if result == "image" {
+			rt.Media = []string{"image/"}
+		}
+		return rt
 	}
 	manage := func(name, method, path string) engine.Route {
 		return engine.Route{Name: "vision.galleries." + name, Method: method, Pattern: "/v1/vision/galleries" + path, Capability: engine.Vision}
 	}
-	verify := image("faces.verify", "faces/verify", twoImages, false)
+	verify := image("faces.verify", "faces/verify", "same", twoImages, false)
 	verify.Measure = func(*engine.Request) (engine.Quantity, error) { return engine.Units(2), nil }
-	enrol := image("galleries.persons.create", "galleries/{gallery}/persons", manyImages, false)
+	enrol := image("galleries.persons.create", "galleries/{gallery}/persons", "id", manyImages, false)
 	enrol.Measure = measureEnrol
 	return []engine.Route{
-		image("classify", "classify", oneImage, true),
-		image("detect", "detect", oneImage, true),
-		image("ocr", "ocr", oneImage, true),
-		image("moderate", "moderate", oneImage, true),
-		image("enhance", "enhance", oneImage, true),
-		image("denoise", "denoise", oneImage, true),
-		image("restore", "restore", twoImages, true),
-		image("faces.detect", "faces/detect", oneImage, false),
+		image("classify", "classify", "classes", oneImage, true),
+		image("detect", "detect", "objects", oneImage, true),
+		image("ocr", "ocr", "text", oneImage, true),
+		image("moderate", "moderate", "flagged", oneImage, true),
+		image("enhance", "enhance", "image", oneImage, true),
+		image("denoise", "denoise", "image", oneImage, true),
+		image("restore", "restore", "image", twoImages, true),
+		image("faces.detect", "faces/detect", "faces", oneImage, false),
 		verify,
 		manage("list", http.MethodGet, ""),
 		manage("create", http.MethodPost, ""),
@@ -47,10 +51,10 @@ func Routes() []engine.Route {
 		manage("persons.list", http.MethodGet, "/{gallery}/persons"),
 		manage("persons.get", http.MethodGet, "/{gallery}/persons/{person}"),
 		manage("persons.delete", http.MethodDelete, "/{gallery}/persons/{person}"),
-		image("galleries.search", "galleries/{gallery}/search", oneImage, false),
+		image("galleries.search", "galleries/{gallery}/search", "matches", oneImage, false),
 		{Name: "vision.engines", Method: http.MethodGet, Pattern: "/v1/vision/engines", Capability: engine.Vision, Public: true},
 		{Name: "images.generations", Method: http.MethodPost, Pattern: "/v1/images/generations", Capability: engine.ImageGen,
-			Meter: engine.Images, Measure: measureGenerate, Style: engine.OpenAI},
+			Meter: engine.Images, Measure: measureGenerate, Style: engine.OpenAI, Result: "data"},
 	}
 }
 
