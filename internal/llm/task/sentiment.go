@@ -9,18 +9,19 @@ import (
 // moods are the labels of a sentiment.
 func moods() []string { return []string{"positive", "neutral", "negative", "mixed"} }
 
-// mood is the polarity of a text or an aspect.
+// mood is the polarity of a text or an aspect. A figure that the model has not given is left out.
 type mood struct {
-	Label      string  `json:"sentiment"`
-	Score      float64 `json:"score"` // -1 to 1
-	Confidence float64 `json:"confidence"`
+	Label      string   `json:"sentiment"`
+	Score      *float64 `json:"score,omitempty"` // -1 to 1
+	Confidence *float64 `json:"confidence,omitempty"`
 }
 
 // check finds what is wrong with a mood that a model gave.
 func (m *mood) check() error {
 	label, ok := match(m.Label, moods())
-	if !ok || !(m.Score >= -1 && m.Score <= 1) || !(m.Confidence >= 0 && m.Confidence <= 1) {
-		return fmt.Errorf("sentiment %q with score %v and confidence %v", m.Label, m.Score, m.Confidence)
+	within := func(f *float64, least float64) bool { return f == nil || *f >= least && *f <= 1 }
+	if !ok || !within(m.Score, -1) || !within(m.Confidence, 0) {
+		return fmt.Errorf("sentiment %.40q, or its score or confidence", m.Label)
 	}
 	m.Label = label
 	return nil
@@ -151,16 +152,17 @@ func (o *sentiment) inferred(out *outputs) (any, error) {
 	all := make([]judged, len(rankings))
 	for i, r := range rankings {
 		all[i].Language, all[i].Sentences = o.languageOf(codes[i]), []struct{}{}
-		all[i].mood = mood{Label: r[0].Label, Confidence: r[0].Confidence}
+		score := 0.0
 		for _, l := range r {
 			switch l.Label {
 			case "positive":
-				all[i].Score += l.Confidence
+				score += l.Confidence
 			case "negative":
-				all[i].Score -= l.Confidence
+				score -= l.Confidence
 			}
 		}
-		all[i].Score = round(min(max(all[i].Score, -1), 1))
+		score = round(min(max(score, -1), 1))
+		all[i].mood = mood{r[0].Label, &score, &r[0].Confidence}
 	}
 	if !o.wanted() {
 		return results[judged]{all}, nil

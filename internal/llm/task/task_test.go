@@ -185,6 +185,18 @@ func TestTolerance(t *testing.T) {
 	}
 }
 
+// TestFiguresNotGiven: what a model has not said is not made up.
+func TestFiguresNotGiven(t *testing.T) {
+	c := &Call{Operation: "text.sentiment", Body: []byte(`{"text":"Ann"}`)}
+	if _, _, err := Encode(Chat, c); err != nil {
+		t.Fatal(err)
+	}
+	answer, _, err := Decode(Chat, c, completion(`{"sentiment":"positive"}`))
+	if err != nil || !strings.Contains(string(answer), `"positive"`) || strings.Contains(string(answer), "score") || strings.Contains(string(answer), "confidence") {
+		t.Errorf("%s %v", answer, err)
+	}
+}
+
 // TestContracts: translation as each contract answers it.
 func TestContracts(t *testing.T) {
 	for _, c := range []struct{ op, kind, body, answer, want string }{
