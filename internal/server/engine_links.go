@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/url"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
@@ -115,9 +114,6 @@ func (e *engineSet) listen(ctx context.Context, lang string) (*assist.Recogniser
 		},
 		Flush: func() ([]assist.Utterance, error) {
 			events, err := l.Flush()
-			if err == io.EOF {
-				err = nil
-			}
 			return utterances(events), err
 		},
 		Close: l.Close,

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/tollgate-io/tollgate/internal/catalog"
@@ -41,8 +43,11 @@ func (a *App) followCatalogue(ctx context.Context, _ job.Lease) (bool, error) {
 	return false, a.followSubscriptions(ctx)
 }
 
+// itemOf is a product as an item. Whatever a provider has written must do: one item that is refused would hold up all.
 func itemOf(p *catalog.Product) recommend.Item {
-	it := recommend.Item{ID: p.ID, Title: p.Title.In("en"), Text: p.Title.Zh + " " + p.Description.En + " " + p.Description.Zh, Published: &p.Published}
+	title := cmp.Or(strings.TrimSpace(p.Title.In("en")), p.Model)
+	text := p.Title.Zh + " " + p.Description.En + " " + p.Description.Zh
+	it := recommend.Item{ID: p.ID, Title: first(title, recommend.MaxTitle), Text: first(text, recommend.MaxText), Published: &p.Published}
 	for _, c := range p.Capabilities {
 		it.Tags = append(it.Tags, string(c))
 	}
@@ -50,6 +55,16 @@ func itemOf(p *catalog.Product) recommend.Item {
 		it.Category = string(p.Capabilities[0])
 	}
 	return it
+}
+
+// first are the first n characters of s, at most.
+func first(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
 }
 
 // followSubscriptions records the subscriptions made since the last look; each counts once by its id.

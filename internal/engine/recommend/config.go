@@ -153,8 +153,8 @@ func decode(body []byte, v any) error {
 const (
 	maxID         = 128
 	maxWord       = 64  // tag, category, attribute
-	maxTitle      = 300 // runes
-	maxText       = 10_000
+	MaxTitle      = 300    // of an item, in characters
+	MaxText       = 10_000 // the same
 	maxTags       = 32
 	maxAttributes = 32
 	maxRules      = 50
@@ -216,7 +216,7 @@ func number(v, least, most float64) bool { return v >= least && v <= most }
 
 func (c *Config) check() error {
 	switch {
-	case utf8.RuneCountInString(c.Title) > maxTitle:
+	case utf8.RuneCountInString(c.Title) > MaxTitle:
 		return engine.Invalid("title", "at most 300 characters")
 	case c.Similarity != "cosine" && c.Similarity != "llr":
 		return engine.Invalid("similarity", "must be cosine or llr")

@@ -118,9 +118,9 @@ func (it *Item) check(at string, f *faults) {
 	switch {
 	case !idOK(it.ID):
 		f.add(at+".id", badID)
-	case strings.TrimSpace(it.Title) == "" || utf8.RuneCountInString(it.Title) > maxTitle || strings.ContainsRune(it.Title, 0):
+	case strings.TrimSpace(it.Title) == "" || utf8.RuneCountInString(it.Title) > MaxTitle || strings.ContainsRune(it.Title, 0):
 		f.add(at+".title", "is required, at most 300 characters")
-	case utf8.RuneCountInString(it.Text) > maxText || strings.ContainsRune(it.Text, 0):
+	case utf8.RuneCountInString(it.Text) > MaxText || strings.ContainsRune(it.Text, 0):
 		f.add(at+".text", "at most 10000 characters")
 	case it.Category != "" && !wordOK(it.Category):
 		f.add(at+".category", badWord)
