@@ -164,11 +164,11 @@ type Describer interface{ Describe() []Info }
 // Missing is the error of an engine that is not installed. what names it for people.
 func Missing(what string) error {
 	return problem.New(problem.Unavailable, "engine.missing",
-		"%s is not installed on this server; the operator can install it with scripts/install-engines", what)
+		"%s is not installed on this server; the operator can install it with scripts/install-engines", what).After(problem.Never)
 }
 
 // NeedsUpstream is the error of an operation that no offline engine can do.
 func NeedsUpstream(what string) error {
 	return problem.New(problem.Unavailable, "engine.needs_upstream",
-		"%s needs a larger model, and none is connected to this product; choose another model, or ask its provider to add an upstream", what)
+		"%s needs a larger model, and none is connected to this product; choose another model, or ask its provider to add an upstream", what).After(problem.Never)
 }

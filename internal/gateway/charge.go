@@ -271,7 +271,7 @@ func (c *Call) fail(err error) error {
 func (c *Call) render(e *problem.Error) {
 	c.headers(c.errorType())
 	wait := e.RetryAfter
-	if wait <= 0 && (e.Kind == problem.Unavailable || e.Kind == problem.TooMany) {
+	if wait == 0 && (e.Kind == problem.Unavailable || e.Kind == problem.TooMany) {
 		wait = time.Second // a refusal that passes says when to come back
 	}
 	if wait > 0 {

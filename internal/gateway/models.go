@@ -55,8 +55,14 @@ func (c *Call) plain(body []byte) {
 	c.send(200, body)
 }
 
-// Unknown answers a path of the data plane that does not exist.
-func (c *Call) Unknown() {
+// Unknown answers a path of the data plane that does not exist, or does for the methods of allow alone. The call's Route is
+// one nearby, if there is any: it says in which style to tell so.
+func (c *Call) Unknown(allow string) {
+	if allow != "" {
+		c.Out.SetHeader("Allow", allow)
+		_ = c.fail(problem.New(problem.NotAllowed, "gateway.method", "%s is called with %s, not with %s", c.Path, allow, c.Method))
+		return
+	}
 	_ = c.fail(problem.New(problem.NotFound, "gateway.path_unknown", "there is no %s %s; see the manual for the paths of this API", c.Method, c.Path))
 }
 

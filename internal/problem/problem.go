@@ -42,9 +42,10 @@ const (
 	Upstream                    // 502
 	Unavailable                 // 503
 	Timeout                     // 504
+	NotAllowed                  // 405 the path exists, for other methods
 )
 
-var statuses = [...]int{500, 400, 401, 402, 403, 404, 409, 410, 412, 413, 422, 429, 451, 499, 502, 503, 504}
+var statuses = [...]int{500, 400, 401, 402, 403, 404, 409, 410, 412, 413, 422, 429, 451, 499, 502, 503, 504, 405}
 
 // Status returns the HTTP status of the kind.
 func (k Kind) Status() int {
@@ -67,7 +68,7 @@ type Error struct {
 	Kind       Kind
 	ID         string        // message id: "key.expired"; stable, documented, also the error code on the wire
 	Detail     string        // English, says what to do
-	RetryAfter time.Duration // for TooMany and Unavailable; zero means not given
+	RetryAfter time.Duration // for TooMany and Unavailable; zero means not given, [Never] that it will be the same later
 	Fields     []Field       // which fields of the input are wrong, if that is the failure
 	args       []any
 	cause      error
@@ -89,6 +90,9 @@ func (e *Error) Because(cause error) *Error {
 	c.cause = cause
 	return &c
 }
+
+// Never says, as RetryAfter, that trying again is of no use.
+const Never time.Duration = -1
 
 // After returns a copy of e that tells the caller when to try again.
 func (e *Error) After(d time.Duration) *Error {

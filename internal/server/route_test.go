@@ -139,6 +139,46 @@ func TestForwardedRoute(t *testing.T) {
 	}
 }
 
+// TestNoSuchRoute: what there is not is told in the style of what there is around it.
+func TestNoSuchRoute(t *testing.T) {
+	x := startDemo(t, nil)
+	for _, c := range []struct {
+		method, path, key, allow string
+		status                   int
+		body                     string // how it begins
+	}{
+		{"GET", "/v1/chat/completions", x.key, "POST", 405, `{"error":{"message":"/v1/chat/completions is called with POST, not with GET"`},
+		{"GET", "/v1/nothing", x.key, "", 404, `{"error":{"message":"there is no GET /v1/nothing`},
+		{"GET", "/v1/translate", x.key, "POST", 405, `{"type":"about:blank","title":"Method Not Allowed","status":405`},
+		{"PUT", "/v1/translate/glossaries/x", x.key, "GET, PATCH, DELETE", 405, `{"type":`},
+		{"POST", "/v1/text/nosuch", x.key, "", 404, `{"type":"about:blank","title":"Not Found"`},
+		{"POST", "/libre/translate_file", x.key, "", 404, `{"error":"there is no`},
+		{"GET", "/translate", "", "POST", 405, `{"error":"/translate is called with POST, not with GET"}`},
+		{"GET", "/translate", "wrong", "", 401, `{"error":"`},
+		{"GET", "/v2/translate", x.key, "POST", 405, `{"message":"`},
+		{"GET", "/v1/audio/stream", x.key, "", 400, `{"error":{"message":"this path is a WebSocket session`},
+		{"POST", "/v1/text/generate", x.key, "", 503, `{"type":"about:blank","title":"Service Unavailable"`}, // for ever: no Retry-After
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), c.method, x.url+c.path, strings.NewReader(`{"prompt":"x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		asJSON(r)
+		if c.key != "" {
+			r.Header.Set("Authorization", "Bearer "+c.key)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != c.status || resp.Header.Get("Allow") != c.allow || !strings.HasPrefix(string(body), c.body) || resp.Header.Get("Retry-After") != "" {
+			t.Errorf("%s %s: %d %v %s %v", c.method, c.path, resp.StatusCode, resp.Header, body, err)
+		}
+	}
+}
+
 // TestWhatIsNoAnswer: what an upstream tells as a success, and is none, costs nothing and counts against it.
 func TestWhatIsNoAnswer(t *testing.T) {
 	x := startDemo(t, nil)

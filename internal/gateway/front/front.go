@@ -43,8 +43,11 @@ type Options struct {
 // Front is an http.Handler for the data plane. It also looks after client connections: hook Listen and
 // ConnContext into the http.Server.
 type Front struct {
-	o     Options
-	mux   *http.ServeMux
+	o   Options
+	mux *http.ServeMux
+	// patterns are the routes by the mux's patterns.
+	patterns map[string]*engine.Route
+
 	mu    sync.Mutex
 	conns map[*conn]struct{} // guarded by mu
 	calls atomic.Int64       // under way
@@ -62,7 +65,7 @@ func New(o Options) *Front {
 	if o.WriteTime == 0 {
 		o.WriteTime = time.Minute
 	}
-	f := &Front{o: o, mux: http.NewServeMux(), conns: map[*conn]struct{}{}, stop: make(chan struct{})}
+	f := &Front{o: o, mux: http.NewServeMux(), patterns: map[string]*engine.Route{}, conns: map[*conn]struct{}{}, stop: make(chan struct{})}
 	f.mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Chat) })
 	f.mux.HandleFunc("POST /v1/embeddings", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Embeddings) })
 	f.mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Models) })
@@ -74,8 +77,9 @@ func New(o Options) *Front {
 	})
 	for i := range o.Routes {
 		f.route(&o.Routes[i])
+		f.patterns[o.Routes[i].Method+" "+o.Routes[i].Pattern] = &o.Routes[i]
 	}
-	f.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { f.call(w, r, (*gateway.Call).Unknown) })
+	f.mux.HandleFunc("/", f.unknown)
 	f.now.Store(time.Now().Unix())
 	f.wg.Add(1)
 	go f.janitor()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/gateway"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // routeBody is how large a body may be where its route states nothing.
@@ -29,6 +30,10 @@ func (f *Front) route(rt *engine.Route) {
 				in.Params[n] = r.PathValue(n)
 			}
 		}
+		if rt.Socket && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+			f.run(w, r, rt, func(c *gateway.Call) { c.Refuse(errSocket) })
+			return
+		}
 		if rt.Socket {
 			protocolKey(r)
 			f.run(w, r, rt, func(c *gateway.Call) { c.Session(in, func() (gateway.Socket, error) { return upgrade(w, r) }) })
@@ -36,6 +41,38 @@ func (f *Front) route(rt *engine.Route) {
 		}
 		f.run(w, r, rt, func(c *gateway.Call) { c.Contract(in) })
 	})
+}
+
+var errSocket = problem.New(problem.Invalid, "gateway.socket", "this path is a WebSocket session: connect with ws:// or wss:// (RFC 6455)")
+
+// unknown answers what no route is for, in the style of the routes around it.
+func (f *Front) unknown(w http.ResponseWriter, r *http.Request) {
+	var near *engine.Route
+	var allow []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := *r
+		other.Method = m
+		if _, pattern := f.mux.Handler(&other); pattern != "/" {
+			near, allow = f.patterns[pattern], append(allow, m)
+		}
+	}
+	for i := range f.o.Routes {
+		if rt := &f.o.Routes[i]; allow == nil && family(rt.Pattern) == family(r.URL.Path) {
+			near = rt
+			break
+		}
+	}
+	f.run(w, r, near, func(c *gateway.Call) { c.Unknown(strings.Join(allow, ", ")) })
+}
+
+// family is what the paths of a contract begin with: "/v1/text", "/libre".
+func family(path string) string {
+	n := 2
+	if strings.HasPrefix(path, "/v1/") {
+		n = 3
+	}
+	parts := strings.SplitN(path, "/", n+1)
+	return strings.Join(parts[:min(n, len(parts))], "/")
 }
 
 // wildcards are the names in a ServeMux pattern.
