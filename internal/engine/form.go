@@ -2,11 +2,13 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -87,11 +89,62 @@ func Decode(body []byte, v any) error {
 	if err := json.Unmarshal(body, v); err != nil {
 		var t *json.UnmarshalTypeError
 		if errors.As(err, &t) && t.Field != "" {
-			return problem.New(problem.Invalid, "engine.bad_field", "the field %q cannot be a JSON %s", t.Field, t.Value).WithField(t.Field, "has the wrong type")
+			field := written(reflect.TypeOf(v), t.Field)
+			return problem.New(problem.Invalid, "engine.bad_field", "the field %q cannot be a JSON %s", field, t.Value).WithField(field, "has the wrong type")
 		}
 		return problem.New(problem.Invalid, "engine.not_json", "the request body is not valid JSON").Because(err)
 	}
 	return nil
+}
+
+// written is the path of a field as it is written in JSON: encoding/json names the embedded structs of Go on the way, too.
+func written(t reflect.Type, path string) string {
+	var out []string
+	for name := range strings.SplitSeq(path, ".") {
+		for t != nil && (t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array || t.Kind() == reflect.Map) {
+			t = t.Elem()
+		}
+		if t == nil || t.Kind() != reflect.Struct {
+			out, t = append(out, name), nil
+			continue
+		}
+		var next reflect.Type
+		for i := range t.NumField() {
+			f := t.Field(i)
+			tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if cmp.Or(tag, f.Name) != name {
+				continue
+			}
+			if next = f.Type; f.Anonymous && tag == "" {
+				name = ""
+			}
+			break
+		}
+		if t = next; name != "" {
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, ".")
+}
+
+// DecodeStrict is Decode for what is stored rather than answered: a field that the operation does not know is refused, since it would be
+// lost without a word.
+func DecodeStrict(body []byte, v any) error {
+	if err := Decode(body, v); err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	var field string
+	if err := d.Decode(reflect.New(reflect.TypeOf(v).Elem()).Interface()); err != nil {
+		if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok {
+			field = strings.Trim(quoted, `"`)
+		}
+	}
+	if field == "" {
+		return nil
+	}
+	return Invalid(field, "is not a field of this operation; its API reference lists them")
 }
 
 // depth is how deep brackets nest outside strings.

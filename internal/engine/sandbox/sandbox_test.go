@@ -272,7 +272,7 @@ func embed(t testing.TB, e *Engine, body string) *sheet {
 
 func TestEmbeddings(t *testing.T) {
 	e := engine(t)
-	s := embed(t, e, `{"model":"m","dimensions":64,"input":["refund of a cancelled order","cancelled orders and refunds","weather in Paris",""]}`)
+	s := embed(t, e, `{"model":"m","dimensions":64,"input":["refund of a cancelled order","cancelled orders and refunds","weather in Paris","!"]}`)
 	var r struct {
 		Model, Engine string
 		Data          []struct {

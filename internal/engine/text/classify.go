@@ -29,6 +29,8 @@ type labelInput struct {
 	Label       string   `json:"label"`
 	Description string   `json:"description"`
 	Examples    []string `json:"examples"`
+
+	object bool
 }
 
 // UnmarshalJSON takes a string or an object.
@@ -37,6 +39,7 @@ func (l *labelInput) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, &l.Label)
 	}
 	type plain labelInput
+	l.object = true
 	return json.Unmarshal(b, (*plain)(l))
 }
 
@@ -86,6 +89,8 @@ func (in *classifyInput) checkOwn() error {
 	for i, l := range in.Labels {
 		field := fmt.Sprintf("labels[%d]", i)
 		switch {
+		case l.object && strings.TrimSpace(l.Label) == "":
+			return engine.Invalid(field+".label", "is missing")
 		case strings.TrimSpace(l.Label) == "" || len(l.Label) > maxLabel:
 			return engine.Invalid(field, fmt.Sprintf("must have 1 to %d bytes", maxLabel))
 		case names[l.Label]:
@@ -181,15 +186,14 @@ func (in *classifyInput) fewShot(ctx context.Context, e *Engine, shots []Example
 	if err != nil {
 		return nil, err
 	}
-	scores, err := f.Predict(ctx, in.all(), in.Top)
+	scores, by, err := f.predict(ctx, in.all(), in.Top)
 	if err != nil {
 		return nil, err
 	}
-	name, model := e.vectors.Engine()
-	out := classifyAnswer{Method: "few-shot", made: made{"linear", "n-grams with " + name + " vectors"},
+	out := classifyAnswer{Method: "few-shot", made: made{"linear", "n-grams with " + by.Engine + " vectors"},
 		Note: "confidences are not calibrated: a few examples cannot tell how often they are right"}
-	if name == "hashed-ngrams" {
-		out.made.Model = model
+	if by == bySpelling {
+		out.made.Model = by.Model
 	}
 	for _, s := range scores {
 		out.add(s)
@@ -206,8 +210,7 @@ func (in *classifyInput) zeroShot(ctx context.Context, e *Engine) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := classifyAnswer{Method: "zero-shot", Note: "labels are compared with the text by their names and descriptions; confidences are not calibrated. Examples make it much better."}
-	out.made.Engine, out.made.Model = e.vectors.Engine()
+	out := classifyAnswer{Method: "zero-shot", Note: "labels are compared with the text by their names and descriptions, as English; confidences are not calibrated. Examples make it much better.", made: byMeaning}
 	for _, s := range scores {
 		out.add(s)
 	}

@@ -43,7 +43,7 @@ func (e *Engine) embeddings(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer done()
-	vectors, err := e.vectors.Embed(ctx, r.Inputs)
+	vectors, parts, err := e.vectors.embed(ctx, r.Inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +51,8 @@ func (e *Engine) embeddings(ctx context.Context, body []byte) ([]byte, error) {
 	for _, s := range r.Inputs {
 		tokens += e.vectors.Tokens(s)
 	}
-	name, model := e.vectors.Engine()
-	return r.Answer(name+": "+model, vectors, tokens)
+	by := madeBy(parts)
+	return r.Answer(by.Engine+": "+by.Model, vectors, tokens)
 }
 
 // Tokens counts the pieces of a text as the encoder sees them, or its words without the encoder: never more than its bytes.

@@ -54,6 +54,13 @@ func TestServeEmbeddings(t *testing.T) {
 		if w.status != 200 || len(a.Data) != 2 || len(a.Data[1].Embedding) != Dimensions || a.Model != "vectors" || a.Engine == "" {
 			t.Errorf("%d %.200s", w.status, w.String())
 		}
+		if dir != "" {
+			for body, want := range map[string]string{`"hello"`: "use-lite: ", `["怎么充值"]`: "hashed-ngrams: ", `["hello","怎么充值"]`: "use-lite+hashed-ngrams: "} {
+				if serve(`{"model":"vectors","input":`+body+`}`).decode(t, &a); !strings.HasPrefix(a.Engine, want) {
+					t.Errorf("%s: engine %q", body, a.Engine)
+				}
+			}
+		}
 		var p struct {
 			Data []struct{ Embedding string }
 		}
@@ -65,6 +72,8 @@ func TestServeEmbeddings(t *testing.T) {
 			`{"model":"vectors","input":[1,2]}`:                                         "llm.token_ids",
 			`{"model":"vectors","input":"x","dimensions":100}`:                          "text.dimensions",
 			`{"model":"vectors","input":"x","encoding_format":"hex"}`:                   "llm.encoding_format",
+			`{"model":"vectors","input":""}`:                                            "llm.empty_input",
+			`{"model":"vectors","input":["x"," "]}`:                                     "llm.empty_input",
 			`{"model":"vectors"}`:                                                       "",
 			`{"model":"vectors","input":["` + strings.Repeat(`x","`, MaxInputs) + `"]}`: "llm.too_many_inputs",
 		} {

@@ -176,7 +176,7 @@ func TestOperations(t *testing.T) {
 		t.Errorf("entities: %v", m)
 	}
 	m = c.ok("POST /v1/text/similarity", object{"text": "Where is my parcel?", "others": []string{"The cat sleeps.", "Where is my package?"}})
-	if result(m, "index") != 1.0 || m["engine"] != "hashed-ngrams" {
+	if result(m, "index") != 1.0 || m["engine"] != "hashed-ngrams" || m["method"] != "spelling" || m["note"] == "" {
 		t.Errorf("similarity: %v", m)
 	}
 	m = c.ok("POST /v1/text/classify", object{"text": "I want my money back", "labels": []any{
@@ -185,10 +185,6 @@ func TestOperations(t *testing.T) {
 	if result(m, "label") != "refund" || m["method"] != "few-shot" {
 		t.Errorf("few-shot: %v", m)
 	}
-	m = c.ok("POST /v1/text/classify", object{"text": "a refund, please", "labels": []string{"refund", "delivery"}})
-	if result(m, "label") != "refund" || m["method"] != "zero-shot" {
-		t.Errorf("zero-shot: %v", m)
-	}
 }
 
 func aspectsOf(m map[string]any) (out []any) {
@@ -196,6 +192,33 @@ func aspectsOf(m map[string]any) (out []any) {
 		out = append(out, a.(object)["aspect"], a.(object)["sentiment"])
 	}
 	return out
+}
+
+// TestMeaning: what compares by meaning says so, and what does not know the language does not pretend.
+func TestMeaning(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t, dbtest.SQLite(t, []db.Migrations{Migrations}), enginesDir(t), "org_1")
+	m := c.ok("POST /v1/text/classify", object{"text": "I love football and goals", "labels": []string{"sport", "politics"}})
+	if result(m, "label") != "sport" || m["method"] != "zero-shot" || m["engine"] != "use-lite" {
+		t.Errorf("zero-shot: %v", m)
+	}
+	if _, p := c.call("POST /v1/text/classify", object{"text": "我的包裹还没有到", "labels": []string{"退款", "物流", "投诉"}}); p == nil || p.ID != "text.not_english" {
+		t.Errorf("zero-shot in Chinese: %v", p)
+	}
+	shots := []any{object{"label": "退款", "examples": []string{"我要退款", "请把钱退给我"}}, object{"label": "物流", "examples": []string{"包裹到哪里了", "什么时候发货"}}}
+	if m = c.ok("POST /v1/text/classify", object{"text": "我的包裹还没有到", "labels": shots}); result(m, "label") != "物流" || strings.Contains(m["model"].(string), "use-lite") {
+		t.Errorf("few-shot in Chinese: %v", m)
+	}
+	for text, want := range map[string]string{"Where is my parcel?": "meaning use-lite", "包裹": "spelling hashed-ngrams"} {
+		m = c.ok("POST /v1/text/similarity", object{"text": text, "others": []string{"Where is my package?", "The cat sleeps."}})
+		if got := m["method"].(string) + " " + m["engine"].(string); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	m = c.ok("POST /v1/text/similarity", object{"text": "where is my package", "others": []string{"如何给账户加钱", "where is my package"}})
+	if r := m["results"].([]any); m["engine"] != "hashed-ngrams" || r[0].(object)["index"] != 1.0 || r[0].(object)["similarity"] != 1.0 {
+		t.Errorf("one list is one space: %v", m)
+	}
 }
 
 // TestRefusals: what is wrong is told with the field, and nothing panics.
@@ -218,6 +241,8 @@ func TestRefusals(t *testing.T) {
 		{"POST /v1/text/sentiment", object{"text": long}, "text.field_too_long"},
 		{"POST /v1/text/sentiment", object{"texts": []string{long[3:], long[3:], long[3:]}}, "text.too_long"},
 		{"POST /v1/text/sentiment", object{"text": "C'est une belle journée et il fait très beau dehors."}, "engine.missing"},
+		{"POST /v1/text/sentiment", object{"text": "最高です", "language": "ja"}, "engine.needs_upstream"},
+		{"POST /v1/text/sentiment", object{"text": "x", "language": "zz"}, "engine.invalid"},
 		{"POST /v1/text/sentiment", object{"text": "x", "language": "../../etc"}, "engine.invalid"},
 		{"POST /v1/text/summarise", object{"text": "a b.", "method": "abstractive"}, "engine.needs_upstream"},
 		{"POST /v1/text/summarise", object{"text": "a b.", "ratio": 2}, "engine.invalid"},
@@ -231,6 +256,8 @@ func TestRefusals(t *testing.T) {
 		{"POST /v1/text/classify", object{"text": "x"}, "engine.invalid"},
 		{"POST /v1/text/classify", object{"text": "x", "labels": []string{"a"}}, "engine.invalid"},
 		{"POST /v1/text/classify", object{"text": "x", "labels": []string{"a", "a"}}, "engine.invalid"},
+		{"POST /v1/text/classify", object{"text": "x", "labels": []any{object{"name": "a"}, "b"}}, "engine.invalid"},
+		{"POST /v1/text/classify", object{"text": "I love football and goals", "labels": []string{"sport", "politics"}}, "text.no_encoder"},
 		{"POST /v1/text/classify", object{"text": "x", "examples": []Example{{"one", "a"}}}, "text.too_few_labels"},
 		{"POST /v1/text/classify", object{"text": "x", "classifier": "none"}, "text.no_classifier"},
 		{"POST /v1/text/classifiers", object{"name": "A b"}, "text.bad_name"},

@@ -3,6 +3,7 @@ package text
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -21,6 +22,7 @@ type FewShot struct {
 	labels  []string
 	vocab   *vocabulary
 	linear  linear
+	parts   []float64 // of the examples that the encoder knows: the least and the most
 }
 
 // NewFewShot learns from at most [MaxFewShot] examples, a second's work or so.
@@ -36,11 +38,11 @@ func NewFewShot(ctx context.Context, v *Vectors, examples []Example, seed uint64
 	for i, e := range examples {
 		texts[i], docs[i] = e.Text, features(e.Text)
 	}
-	dense, err := v.Embed(ctx, texts)
+	dense, parts, err := v.embed(ctx, texts)
 	if err != nil {
 		return nil, err
 	}
-	f := &FewShot{vectors: v, labels: labels, vocab: newVocabulary(docs, 1<<15)}
+	f := &FewShot{vectors: v, labels: labels, vocab: newVocabulary(docs, 1<<15), parts: []float64{slices.Min(parts), slices.Max(parts)}}
 	rows := make([][]entry, len(docs))
 	for i, d := range docs {
 		rows[i] = f.join(d, dense[i])
@@ -68,15 +70,21 @@ func (f *FewShot) Labels() []string { return f.labels }
 
 // Predict gives each text's likeliest labels, at most top (0: all).
 func (f *FewShot) Predict(ctx context.Context, texts []string, top int) ([][]Score, error) {
-	dense, err := f.vectors.Embed(ctx, texts)
+	out, _, err := f.predict(ctx, texts, top)
+	return out, err
+}
+
+// predict is Predict, and tells what made the vectors of the texts and of the examples.
+func (f *FewShot) predict(ctx context.Context, texts []string, top int) ([][]Score, made, error) {
+	dense, parts, err := f.vectors.embed(ctx, texts)
 	if err != nil {
-		return nil, err
+		return nil, made{}, err
 	}
 	out := make([][]Score, len(texts))
 	for i, s := range texts {
 		out[i] = topScores(f.labels, f.linear.probabilities(f.join(features(s), dense[i])), top)
 	}
-	return out, nil
+	return out, madeBy(append(parts, f.parts...)), nil
 }
 
 // Label is a label of the caller's own, with what it means.
@@ -85,8 +93,9 @@ type Label struct {
 	Description string
 }
 
-// ZeroShot scores labels by how near their names and descriptions are to the texts. Nothing is learned, so that the
-// confidences order the labels but promise no rate of being right.
+// ZeroShot scores labels by how near in meaning their names and descriptions are to the texts. Nothing is learned, so that the
+// confidences order the labels but promise no rate of being right. What the vectors do not know the meaning of is refused: spelling
+// tells nothing of a label.
 func ZeroShot(ctx context.Context, v *Vectors, texts []string, labels []Label, top int) ([][]Score, error) {
 	const heat = 0.06 // cosines of related sentences differ by about a tenth
 	names, about := make([]string, len(labels)), make([]string, len(labels))
@@ -97,9 +106,12 @@ func ZeroShot(ctx context.Context, v *Vectors, texts []string, labels []Label, t
 			about[i] += ": " + l.Description
 		}
 	}
-	near, err := v.Embed(ctx, append(about, texts...))
+	near, meaning, err := v.compared(ctx, append(about, texts...))
 	if err != nil {
 		return nil, err
+	}
+	if !meaning {
+		return nil, v.noMeaning()
 	}
 	out := make([][]Score, len(texts))
 	for i := range texts {
@@ -114,6 +126,16 @@ func ZeroShot(ctx context.Context, v *Vectors, texts []string, labels []Label, t
 		out[i] = topScores(names, p, top)
 	}
 	return out, nil
+}
+
+// noMeaning is why texts cannot be compared by their meaning, and what helps.
+func (v *Vectors) noMeaning() error {
+	if v.load() == nil {
+		return problem.New(problem.Unavailable, "text.no_encoder", "what tells labels apart by their names is not installed on this server (use-lite); "+
+			"send a few examples of each label, train a classifier, or ask the product's provider to add an upstream").After(problem.Never)
+	}
+	return problem.New(problem.Unavailable, "text.not_english", "labels are told apart by their names in English alone here (use-lite); "+
+		"for other languages send a few examples of each label, train a classifier, or ask the product's provider to add an upstream").After(problem.Never)
 }
 
 // readableName writes lost_or_stolen-card as words.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	tags "golang.org/x/text/language"
+
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -85,9 +87,11 @@ func bounded(field, s string, most int) error {
 	return nil
 }
 
+// languageCode tells a language of ISO 639, with or without what BCP 47 has behind it.
 func languageCode(s string) bool {
 	code, _, _ := strings.Cut(s, "-")
-	return len(code) >= 2 && len(code) <= 3 && !strings.ContainsFunc(code, func(r rune) bool { return (r|0x20) < 'a' || (r|0x20) > 'z' })
+	_, err := tags.ParseBase(code)
+	return err == nil && len(code) >= 2
 }
 
 // languageOf is the language said, or else identified.
@@ -210,7 +214,7 @@ func (e *Engine) analyst(said, s string) (*analyst, error) {
 		}
 	}
 	if lex == nil {
-		return nil, engine.Missing(fmt.Sprintf("the sentiment lexicon of language %q", lang))
+		return nil, e.lexicons.none(lang)
 	}
 	return &analyst{lex: lex, lang: lang, seg: e.seg}, nil
 }
@@ -383,15 +387,20 @@ type similar struct {
 }
 
 func (in *similarityInput) do(ctx context.Context, e *Engine, _ *engine.Request) (any, error) {
-	v, err := e.vectors.Embed(ctx, append([]string{in.Text}, in.Others...))
+	v, meaning, err := e.vectors.compared(ctx, append([]string{in.Text}, in.Others...))
 	if err != nil {
 		return nil, err
 	}
 	out := struct {
 		Results []similar `json:"results"`
+		Method  string    `json:"method"` // meaning or spelling
+		Note    string    `json:"note,omitempty"`
 		made
-	}{Results: []similar{}}
-	out.Engine, out.Model = e.vectors.Engine()
+	}{Results: []similar{}, Method: "meaning", made: byMeaning}
+	if !meaning {
+		out.Method, out.made = "spelling", bySpelling
+		out.Note = "compared by common words and characters alone: 0 says nothing of the meaning. Meaning is compared in English, where the server has the encoder."
+	}
 	for i := range in.Others {
 		out.Results = append(out.Results, similar{i, round3(Similarity(v[0], v[1+i]))})
 	}

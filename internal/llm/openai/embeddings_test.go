@@ -60,6 +60,8 @@ func TestEmbeddingsRefused(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"model":"m"}`:                                                        "llm.field_missing",
 		`{"model":"m","input":[]}`:                                             "llm.type_input",
+		`{"model":"m","input":""}`:                                             "llm.empty_input",
+		`{"model":"m","input":["a"," \n"]}`:                                    "llm.empty_input",
 		`{"model":"m","input":[1]}`:                                            "llm.token_ids",
 		`{"model":"m","input":"a","dimensions":0}`:                             "llm.field_range",
 		`{"model":"m","input":"a","dimensions":"8"}`:                           "llm.type_field",
