@@ -15,32 +15,28 @@ import (
 
 // What one engine does for another. They meet here alone: none imports what it can do without.
 
-// translateText translates a text for another engine, with nobody's glossary or memory.
-func (e *engineSet) translateText(ctx context.Context, text, from, to string) (string, error) {
-	translation, _, err := e.gloss(ctx, text, from, to)
-	return translation, err
-}
-
-// gloss is translateText with the quality of what it gives.
-func (e *engineSet) gloss(ctx context.Context, text, from, to string) (translation, quality string, err error) {
+// translated translates a text for another engine, with nobody's glossary or memory.
+func (e *engineSet) translated(ctx context.Context, text, from, to string) (assist.Translated, error) {
+	var none assist.Translated
 	body, err := json.Marshal(map[string]any{"text": text, "source": from, "target": to})
 	if err != nil {
-		return "", "", err
+		return none, err
 	}
 	out, err := internalCall(ctx, e.translate, translate.Routes(), "translate.text", body)
 	if err != nil {
-		return "", "", err
+		return none, err
 	}
 	var answer struct {
 		Translations []struct {
 			Text    string `json:"text"`
+			Engine  string `json:"engine"`
 			Quality string `json:"quality"`
 		} `json:"translations"`
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || len(answer.Translations) != 1 {
-		return "", "", problem.New(problem.Internal, "server.engine_answer", "the engine's answer cannot be read").Because(err)
+		return none, problem.New(problem.Internal, "server.engine_answer", "the engine's answer cannot be read").Because(err)
 	}
-	return answer.Translations[0].Text, answer.Translations[0].Quality, nil
+	return assist.Translated(answer.Translations[0]), nil
 }
 
 // internalCall has an engine answer a route without a gateway around it.

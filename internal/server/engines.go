@@ -48,7 +48,8 @@ func (a *App) openEngines(ctx context.Context) (err error) {
 	a.defers(e.text.Close)
 	e.speech, err = speech.New(speech.Options{Dir: dir, ONNX: e.onnx, Log: a.Log,
 		Translate: func(ctx context.Context, _, text, from, to string) (string, string, error) {
-			return e.gloss(ctx, text, from, to)
+			t, err := e.translated(ctx, text, from, to)
+			return t.Text, t.Quality, err
 		},
 		Identify: func(text string) string { lang, _ := e.ids.Identify(text); return lang }})
 	if err != nil {
@@ -71,7 +72,7 @@ func (a *App) openEngines(ctx context.Context) (err error) {
 		return err
 	}
 	help := assist.Options{DB: a.DB, Sealer: a.Sealer, HTTP: a.Egress.HTTP(), Log: a.Log, Identify: e.ids.Identify,
-		Translate: e.translateText, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen, Voices: e.speech.Able}
+		Translate: e.translated, Train: e.train, Hear: e.hear, Speak: e.speak, NewRecogniser: e.listen, Voices: e.speech.Able}
 	help.Embed, help.EmbedModel = e.embed()
 	e.assist, err = assist.New(help)
 	if err != nil {

@@ -60,7 +60,8 @@ func (e *Engine) ask(ctx context.Context, ix *index, text, lang, topic string, m
 	f := found{ix: ix, lang: lang}
 	if ix.langs[lang] == 0 {
 		f.lang = ix.language()
-		text, lang = e.translate(ctx, text, lang, f.lang)
+		question := e.translate(ctx, text, lang, f.lang)
+		text, lang = question.text, question.lang
 	}
 	q := asQuery(text)
 	asked := q.asked()

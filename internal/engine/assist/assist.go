@@ -57,7 +57,7 @@ type Options struct {
 	// NewRecogniser begins to listen to 16 kHz mono PCM16 sound.
 	NewRecogniser func(ctx context.Context, lang string) (*Recogniser, error)
 	// Translate translates a text between languages named by ISO 639-1 codes.
-	Translate func(ctx context.Context, text, from, to string) (string, error)
+	Translate func(ctx context.Context, text, from, to string) (Translated, error)
 	// Identify names the language of a text by its ISO 639-1 code.
 	Identify func(text string) (lang string, confidence float64)
 	// Embed gives vectors of texts, all of one length, for the languages in EmbedLanguages. Vectors are stored: EmbedModel names what
@@ -78,6 +78,9 @@ type Heard struct {
 	Confidence float64 // 0 where it does not tell
 	Engine     string
 }
+
+// Translated is a translation, the engine that made it, and what kind it is: "dictionary" for a gloss.
+type Translated struct{ Text, Engine, Quality string }
 
 // Sound is mono PCM, 16 bits a sample, little endian.
 type Sound struct {

@@ -59,9 +59,11 @@ type Message struct {
 	Role       string            `json:"role"` // user, bot, agent, event, note
 	Text       string            `json:"text,omitempty"`
 	Language   string            `json:"language,omitempty"`
-	Original   string            `json:"original,omitempty"` // before it was translated
-	Agent      string            `json:"agent,omitempty"`    // name of the person
-	Event      string            `json:"event,omitempty"`    // queued, assigned, transferred, closed, rated
+	Original   string            `json:"original,omitempty"`   // before it was translated
+	Translator string            `json:"translator,omitempty"` // engine that translated it
+	Quality    string            `json:"quality,omitempty"`    // of the translation; "dictionary" for a gloss
+	Agent      string            `json:"agent,omitempty"`      // name of the person
+	Event      string            `json:"event,omitempty"`      // queued, assigned, transferred, closed, rated
 	Intent     string            `json:"intent,omitempty"`
 	Slots      map[string]string `json:"slots,omitempty"`
 	Confidence float64           `json:"confidence,omitempty"`

@@ -237,9 +237,8 @@ func (e *Engine) deskReply(c *call) error {
 	}
 	m := Message{Role: "agent", Text: text, Language: lang}
 	if lang != "" && visitors != "" && lang != visitors {
-		if out, got := e.translate(c.ctx, text, lang, visitors); got != lang {
-			m.Text, m.Language, m.Original = out, got, text
-		}
+		m = e.translate(c.ctx, text, lang, visitors).tell()
+		m.Role, m.Engine = "agent", ""
 	}
 	return e.atDesk(c, func(tx *db.Tx, s *session, _ *deskRequest) error {
 		if s.state != human {

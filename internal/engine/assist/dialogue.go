@@ -64,7 +64,7 @@ var otherScript = set("zh ja ko ru ar th el he hi uk bg fa ur")
 // own is the text in the bot's first language.
 func (t *turn) own() string {
 	if t.pivot == "" {
-		t.pivot, _ = t.e.translate(t.ctx, t.text, t.s.language, t.bot.Languages[0])
+		t.pivot = t.e.translate(t.ctx, t.text, t.s.language, t.bot.Languages[0]).text
 	}
 	return t.pivot
 }
@@ -78,8 +78,9 @@ func (t *turn) vector(u *understanding, text, lang string) []float32 {
 }
 
 func (t *turn) sentence(key string) reply {
-	text, in := t.e.sentence(t.ctx, t.bot, key, t.s.language)
-	return reply{Message: Message{Role: "bot", Text: text, Language: in, Engine: engineName, Model: "dialogue", Confidence: 1}}
+	r := reply{Message: t.e.sentence(t.ctx, t.bot, key, t.s.language).tell()}
+	r.Model, r.Confidence = "dialogue", 1
+	return r
 }
 
 func (t *turn) canHandOver() bool { return !t.bot.Handover.Off && len(t.bot.Queues) > 0 }
@@ -159,12 +160,20 @@ func (t *turn) complete(in *Intent, sure float64) (reply, error) {
 	case "knowledge":
 		return t.know(in.Name, sure)
 	}
-	text, lang := t.e.local(t.ctx, in.Answer, t.s.language, t.bot.Languages[0])
-	for name, value := range t.slots(in) {
-		text = strings.ReplaceAll(text, "{"+name+"}", value)
-	}
-	return reply{answered: true, Message: Message{Role: "bot", Text: text, Language: lang, Intent: in.Name, Slots: t.slots(in), Confidence: round(sure),
-		Engine: engineName, Model: "intents"}}, nil
+	text := t.e.local(t.ctx, in.Answer, t.s.language, t.bot.Languages[0]).with(func(s string) string {
+		for name, value := range t.slots(in) {
+			s = strings.ReplaceAll(s, "{"+name+"}", value)
+		}
+		return s
+	})
+	return t.intended(in, text, sure), nil
+}
+
+// intended says something of an intent.
+func (t *turn) intended(in *Intent, text rendering, sure float64) reply {
+	r := reply{answered: true, Message: text.tell()}
+	r.Intent, r.Slots, r.Confidence, r.Model = in.Name, t.slots(in), round(sure), "intents"
+	return r
 }
 
 // pending goes on with an intent whose slots are being asked for. ok is false where the visitor talks of something else.
@@ -246,17 +255,16 @@ func (t *turn) slots(in *Intent) map[string]string {
 
 // prompt asks for a slot.
 func (t *turn) prompt(in *Intent, ask *Slot, sure float64, again bool) reply {
-	text, lang := t.e.local(t.ctx, ask.Prompt, t.s.language, t.bot.Languages[0])
-	if text == "" {
-		text, lang = t.e.sentence(t.ctx, t.bot, "missing", t.s.language)
-		text = strings.ReplaceAll(text, "{slot}", strings.ReplaceAll(ask.Name, "_", " "))
+	text := t.e.local(t.ctx, ask.Prompt, t.s.language, t.bot.Languages[0])
+	if text.text == "" {
+		text = t.e.sentence(t.ctx, t.bot, "missing", t.s.language).with(func(s string) string {
+			return strings.ReplaceAll(s, "{slot}", strings.ReplaceAll(ask.Name, "_", " "))
+		})
 	}
 	if again {
-		sorry, _ := t.e.sentence(t.ctx, t.bot, "again", lang)
-		text = sorry + " " + text
+		text = text.after(t.e.sentence(t.ctx, t.bot, "again", text.lang))
 	}
-	return reply{answered: true, Message: Message{Role: "bot", Text: text, Language: lang, Intent: in.Name, Slots: t.slots(in), Confidence: round(sure),
-		Engine: engineName, Model: "intents"}}
+	return t.intended(in, text, sure)
 }
 
 // know answers from the bot's knowledge.
@@ -298,11 +306,8 @@ func (t *turn) know(intent string, sure float64) (reply, error) {
 }
 
 func (t *turn) quoted(f *found) reply {
-	text, lang := t.e.translate(t.ctx, f.quote(t.text), f.lang, t.s.language)
-	r := reply{Message: Message{Role: "bot", Text: text, Language: lang, Confidence: round(f.confidence), Citations: f.citations(3), Engine: engineName, Model: "retrieval"}}
-	if lang != f.lang {
-		r.Original = f.quote(t.text)
-	}
+	r := reply{Message: t.e.translate(t.ctx, f.quote(t.text), f.lang, t.s.language).tell()}
+	r.Confidence, r.Citations, r.Model = round(f.confidence), f.citations(3), "retrieval"
 	return r
 }
 

@@ -1,6 +1,7 @@
 package assist
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -139,15 +140,45 @@ func leansBack(text string) bool {
 	return false
 }
 
+// rendering is a text in the language it is told in. Where that is a translation, original is the text before it, translator the
+// engine that made it and quality what kind it is: "dictionary" for a gloss.
+type rendering struct{ text, lang, original, translator, quality string }
+
+// tell is r as a message of the bot.
+func (r rendering) tell() Message {
+	return Message{Role: "bot", Text: r.text, Language: r.lang, Original: r.original, Translator: r.translator, Quality: r.quality, Engine: engineName}
+}
+
+// with changes the text, and the one that it is a translation of.
+func (r rendering) with(change func(string) string) rendering {
+	if r.text = change(r.text); r.original != "" {
+		r.original = change(r.original)
+	}
+	return r
+}
+
+// after puts another text before r; what is a gloss in part is one.
+func (r rendering) after(first rendering) rendering {
+	if first.translator != "" && (r.translator == "" || first.quality == "dictionary") {
+		r.translator, r.quality = first.translator, first.quality
+		r.original = cmp.Or(r.original, r.text)
+	}
+	if r.original != "" {
+		r.original = cmp.Or(first.original, first.text) + " " + r.original
+	}
+	r.text = first.text + " " + r.text
+	return r
+}
+
 // sentence is one of the bot's own, in the visitor's language if that can be.
-func (e *Engine) sentence(ctx context.Context, b *Bot, key, lang string) (text, in string) {
+func (e *Engine) sentence(ctx context.Context, b *Bot, key, lang string) rendering {
 	return e.local(ctx, sentences[key], lang, b.Languages[0])
 }
 
 // local is a text in the language wanted: as written, else translated, else in the bot's own language.
-func (e *Engine) local(ctx context.Context, t Texts, lang, own string) (text, in string) {
+func (e *Engine) local(ctx context.Context, t Texts, lang, own string) rendering {
 	if s, ok := t[lang]; ok {
-		return s, lang
+		return rendering{text: s, lang: lang}
 	}
 	s, from := t.pick(own)
 	if from == "" {
@@ -157,14 +188,18 @@ func (e *Engine) local(ctx context.Context, t Texts, lang, own string) (text, in
 }
 
 // translate gives the text in a language, or as it is and in what it is where that cannot be done.
-func (e *Engine) translate(ctx context.Context, text, from, to string) (string, string) {
+func (e *Engine) translate(ctx context.Context, text, from, to string) rendering {
+	same := rendering{text: text, lang: from}
 	if from == to || to == "" || e.o.Translate == nil || strings.TrimSpace(text) == "" {
-		return text, from
+		return same
 	}
 	out, err := e.o.Translate(ctx, text, from, to)
-	if err != nil || strings.TrimSpace(out) == "" {
+	if err != nil || strings.TrimSpace(out.Text) == "" {
 		e.log.Debug("assist: not translated", "from", from, "to", to, "error", err)
-		return text, from
+		return same
 	}
-	return out, to
+	if out.Text == text {
+		return rendering{text: text, lang: to}
+	}
+	return rendering{out.Text, to, text, out.Engine, out.Quality}
 }

@@ -26,7 +26,7 @@ func Routes() []engine.Route { return engine.RoutesOf(operations()) }
 
 var handlers = engine.Handlers(operations())
 
-// operations lists every route. Management and the desk are free; what a visitor says, a search and a test of intents
+// operations lists every route. Management and the desk are free; what the bot answers a visitor, a search and a test of intents
 // cost a message each, live voice its seconds.
 func operations() []operation {
 	free := func(name, route string, h handler) operation {

@@ -61,6 +61,15 @@ type sessionView struct {
 	Audio    *audioView `json:"audio,omitempty"`
 }
 
+// cost is what a turn costs: nothing where the bot has answered nothing, for a person has the session or there was no voice in
+// a recording, which is in no transcript.
+func (v *sessionView) cost() engine.Quantity {
+	if v.Message == nil || v.Message.Seq == 0 {
+		return 0
+	}
+	return engine.Units(1)
+}
+
 type botFace struct {
 	ID        string   `json:"id"`
 	Name      string   `json:"name"`
@@ -176,22 +185,23 @@ func (e *Engine) begin(ctx context.Context, owner, bot string, in createSession)
 	if len(greeting) == 0 {
 		greeting = sentences["greeting"]
 	}
-	text, textIn := e.local(ctx, greeting, lang, b.Languages[0])
+	hello := e.local(ctx, greeting, lang, b.Languages[0]).tell()
+	hello.Model = "dialogue"
 	secret := newSecret()
 	var v *sessionView
 	err = e.o.DB.Update(ctx, func(tx *db.Tx) error {
 		s := &session{id: db.NewID("ses", tx.Now()), owner: owner, bot: b.ID, secret: digest(secret), state: withBot, language: in.Language, channel: in.Channel,
 			created: tx.Now(), active: tx.Now(), expires: tx.Now().AddDate(0, 0, b.Days),
 			memory: memory{Fixed: in.Language != "", Name: oneLine(in.Name, 100), Metadata: in.Metadata}}
-		m := &Message{Role: "bot", Text: text, Language: textIn, Engine: engineName, Model: "dialogue"}
-		if err := e.say(tx, s, m); err != nil {
+		m := hello
+		if err := e.say(tx, s, &m); err != nil {
 			return err
 		}
 		if err := e.insertSession(tx, s); err != nil {
 			return err
 		}
 		v, err = e.visitorView(tx, s)
-		v.Secret, v.Bot, v.Message = secret, e.face(b), m
+		v.Secret, v.Bot, v.Message = secret, e.face(b), &m
 		return err
 	})
 	e.sweepBehind()
@@ -256,7 +266,7 @@ func (e *Engine) sessionsMessage(c *call) error {
 		if err != nil {
 			return err
 		}
-		c.w.Used(engine.Units(1))
+		c.w.Used(v.cost())
 		return c.json(http.StatusOK, v)
 	}
 	out := &eventWriter{w: c.w}
@@ -272,7 +282,7 @@ func (e *Engine) sessionsMessage(c *call) error {
 		}
 		return err
 	}
-	c.w.Used(engine.Units(1))
+	c.w.Used(v.cost())
 	if v.Message != nil && !out.started {
 		for _, piece := range pieces(v.Message.Text) {
 			if err := out.send(map[string]string{"type": "delta", "text": piece}); err != nil {

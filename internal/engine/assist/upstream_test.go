@@ -131,21 +131,27 @@ func TestTranslated(t *testing.T) {
 			}
 			return "en", 0.5
 		},
-		Translate: func(_ context.Context, text, from, to string) (string, error) {
+		Translate: func(_ context.Context, text, from, to string) (assist.Translated, error) {
 			if from == "es" && to == "en" {
-				return map[string]string{"¿Cuánto tarda la entrega del paquete?": "How long does delivery of the parcel take?", "¿Dónde está mi pedido?": "Where is my order?",
-					"Quiero hablar con una persona": "I want to talk to a person"}[text], nil
+				return assist.Translated{Text: map[string]string{"¿Cuánto tarda la entrega del paquete?": "How long does delivery of the parcel take?", "¿Dónde está mi pedido?": "Where is my order?",
+					"Quiero hablar con una persona": "I want to talk to a person"}[text]}, nil
 			}
-			return to + ":" + text, nil
+			return assist.Translated{Text: to + ":" + text, Engine: "pocket", Quality: "dictionary"}, nil
 		},
 	})
 	bot, _, _ := h.shop(nil)
 	v := h.visit(bot, nil)
 	got := v.say("¿Cuánto tarda la entrega del paquete?")
-	if !strings.HasPrefix(got.text("message.text"), "es:") || got.text("message.language") != "es" || !strings.Contains(got.text("message.original"), "three to five") {
+	if !strings.HasPrefix(got.text("message.text"), "es:") || got.text("message.language") != "es" || !strings.Contains(got.text("message.original"), "three to five") ||
+		got.text("message.quality") != "dictionary" || got.text("message.translator") != "pocket" || got.text("message.engine") != "tollgate-assist" {
 		t.Errorf("%v", got)
 	}
-	if got := v.say("¿Dónde está mi pedido?"); got.text("message.text") != "es:What is the number of your order?" || got.text("message.intent") != "order_status" {
+	if got := v.say("¿Dónde está mi pedido?"); got.text("message.text") != "es:What is the number of your order?" || got.text("message.intent") != "order_status" ||
+		got.text("message.quality") != "dictionary" || got.text("message.original") != "What is the number of your order?" {
+		t.Errorf("%v", got)
+	}
+	if got := v.say("no sé"); got.text("message.text") != "es:I did not understand that. es:What is the number of your order?" || got.text("message.quality") != "dictionary" ||
+		got.text("message.original") != "I did not understand that. What is the number of your order?" {
 		t.Errorf("%v", got)
 	}
 	if got := v.say("Quiero hablar con una persona"); got.text("state") != "waiting" {
@@ -154,8 +160,20 @@ func TestTranslated(t *testing.T) {
 	agent := h.do("POST agents", `{"name":"Ann","status":"online"}`).text("id")
 	desk := h.do("POST desk/sessions/"+v.id+"/messages", object{"agent": agent, "text": "Hello there", "language": "en"})
 	last := desk.at("messages").([]any)
-	if m := object(last[len(last)-1].(map[string]any)); m.text("text") != "es:Hello there" || m.text("original") != "Hello there" {
+	if m := object(last[len(last)-1].(map[string]any)); m.text("text") != "es:Hello there" || m.text("original") != "Hello there" || m.text("quality") != "dictionary" || m.text("translator") != "pocket" {
 		t.Errorf("%v", m)
+	}
+	for _, m := range h.do(v.line("GET", ""), nil).at("messages").([]any) { // as the visitor sees them again
+		m := object(m.(map[string]any))
+		if told := m.text("role") == "bot" || m.text("role") == "agent"; told && (m.text("quality") == "dictionary") != strings.HasPrefix(m.text("text"), "es:") {
+			t.Errorf("%v", m)
+		}
+	}
+	if greeting := h.do("POST bots/"+bot+"/sessions", object{"language": "fr"}); greeting.text("message.quality") != "dictionary" || greeting.text("message.language") != "fr" {
+		t.Errorf("%v", greeting)
+	}
+	if greeting := h.do("POST bots/"+bot+"/sessions", object{"language": "en"}); greeting.text("message.quality") != "" || greeting.text("message.translator") != "" {
+		t.Errorf("%v", greeting)
 	}
 }
 

@@ -76,8 +76,9 @@ func (e *Engine) sessionsVoice(c *call) error {
 	}
 	view := &sessionView{ID: s.id, State: s.state, Language: lang, Created: s.created, Expires: s.expires}
 	if strings.TrimSpace(heard.Text) == "" {
-		text, in := e.sentence(c.ctx, b, "unheard", primary(lang))
-		view.Message = &Message{Role: "bot", Text: text, Language: in, At: e.clock.Now(), Engine: engineName, Model: "dialogue"}
+		m := e.sentence(c.ctx, b, "unheard", primary(lang)).tell()
+		m.At, m.Model = e.clock.Now(), "dialogue"
+		view.Message = &m
 	} else if view, err = e.converse(c.ctx, c, form.Value("secret"), cutRunes(heard.Text, maxMessageRunes), nil); err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (e *Engine) sessionsVoice(c *call) error {
 		}
 		view.Audio = &audioView{"wav", sound.Rate, base64.StdEncoding.EncodeToString(wav(sound)), sound.Engine}
 	}
-	c.w.Used(engine.Units(1))
+	c.w.Used(view.cost())
 	return c.json(http.StatusOK, view)
 }
 

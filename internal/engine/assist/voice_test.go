@@ -265,14 +265,29 @@ func TestVoiceTurn(t *testing.T) {
 		if err := json.Unmarshal(a.Body.Bytes(), &o); err != nil {
 			t.Fatal(err)
 		}
+		if len(a.Reports) == 0 {
+			t.Error("not reported what was used")
+		}
 		return o, a.Total()
 	}
 	o, used := turn("how long does delivery take", "true")
 	if o.text("heard.text") != "how long does delivery take" || !strings.Contains(o.text("message.text"), "three to five") || o.text("audio.data") == "" || used != 1000 {
 		t.Errorf("%v, used %d", o, used)
 	}
-	if o, _ := turn("  ", ""); o.text("message.text") == "" || o.text("audio.data") != "" {
-		t.Errorf("silence: %v", o)
+	if o, used := turn("  ", ""); o.text("message.text") == "" || o.text("audio.data") != "" || used != 0 {
+		t.Errorf("silence: %v, used %d", o, used)
+	}
+	if got := v.say("human"); got.text("state") != "waiting" {
+		t.Errorf("not handed over: %v", got)
+	}
+	if o, used := turn("my parcel is broken", "true"); o.text("heard.text") != "my parcel is broken" || o.at("message") != nil || used != 0 {
+		t.Errorf("to a person: %v, used %d", o, used)
+	}
+	for _, stream := range []string{"false", "true"} {
+		a, err := h.try(v.line("POST", "/messages"), `{"text":"Is anybody there?","stream":`+stream+`}`)
+		if err != nil || len(a.Reports) == 0 || a.Total() != 0 {
+			t.Errorf("to a person: used %v, %v", a.Reports, err)
+		}
 	}
 	bare := small(t, assist.Options{})
 	bot, _, _ = bare.shop(nil)

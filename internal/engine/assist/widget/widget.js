@@ -10,7 +10,7 @@
   const words = {
     en: {
       open: 'Open chat', close: 'Close chat', title: 'Help', write: 'Write a message', send: 'Send', human: 'Talk to a person', fresh: 'New conversation',
-      end: 'End conversation', you: 'You', bot: 'Assistant', typing: 'is answering…', sources: 'Sources', waiting: 'Waiting for a person',
+      end: 'End conversation', you: 'You', bot: 'Assistant', typing: 'is answering…', sources: 'Sources', machine: 'Translated by machine', gloss: 'Translated word by word, by a dictionary', waiting: 'Waiting for a person',
       place: (n) => `you are number ${n} in line`, joined: (a) => `${a} has joined the conversation`, moved: 'You are being passed on',
       closed: 'The conversation has ended', rate: 'How was it?', star: (n) => `${n} of 5`, comment: 'Anything to add? (optional)', submit: 'Submit',
       thanks: 'Thank you for your rating.', failed: 'That did not work. Please try again.', retry: 'Try again', wiped: 'Delete what was said', erased: 'Everything was deleted.',
@@ -19,7 +19,7 @@
     },
     zh: {
       open: '打开对话', close: '关闭对话', title: '帮助', write: '输入消息', send: '发送', human: '转人工', fresh: '新的对话',
-      end: '结束对话', you: '您', bot: '助手', typing: '正在回答…', sources: '来源', waiting: '正在等待人工客服',
+      end: '结束对话', you: '您', bot: '助手', typing: '正在回答…', sources: '来源', machine: '机器翻译', gloss: '词典逐词翻译', waiting: '正在等待人工客服',
       place: (n) => `您排在第 ${n} 位`, joined: (a) => `${a} 已加入对话`, moved: '正在为您转接',
       closed: '对话已结束', rate: '请为本次服务评分', star: (n) => `${n} 分（满分 5 分）`, comment: '还有什么要说的吗？（选填）', submit: '提交',
       thanks: '感谢您的评价。', failed: '操作失败，请重试。', retry: '重试', wiped: '删除对话内容', erased: '内容已全部删除。',
@@ -554,6 +554,11 @@ textarea{flex:1;font:inherit;color:inherit;background:var(--bg);border:1px solid
     #fill(bubble, m) {
       render(bubble.body, m.text || '');
       if (m.language) bubble.body.lang = m.language;
+      if (m.translator) {
+        const was = el('div');
+        render(was, m.original || '');
+        bubble.box.append(el('details', {}, el('summary', { textContent: m.quality === 'dictionary' ? this.#t.gloss : this.#t.machine }), was));
+      }
       if (m.citations?.length) {
         const list = el('ol');
         for (const c of m.citations) {
