@@ -151,13 +151,13 @@ func (x *testApp) post(path, key, body string, change ...func(*http.Request)) an
 	return x.do(r, key, change...)
 }
 
-func (x *testApp) get(path, key string) answer {
+func (x *testApp) get(path, key string, change ...func(*http.Request)) answer {
 	x.t.Helper()
 	r, err := http.NewRequestWithContext(x.t.Context(), "GET", x.url+path, nil)
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	return x.do(r, key)
+	return x.do(r, key, change...)
 }
 
 func (x *testApp) do(r *http.Request, key string, change ...func(*http.Request)) answer {

@@ -294,10 +294,14 @@ func TestStopWaitsForSessions(t *testing.T) {
 	}
 }
 
-// TestNoUpgradeNoCharge asks for a session without being a WebSocket client.
+// TestNoUpgradeNoCharge asks for a session in a version of WebSocket that there is not.
 func TestNoUpgradeNoCharge(t *testing.T) {
 	x := startDemo(t, nil)
-	a := x.get("/v1/audio/stream?model=speech", x.key)
+	a := x.get("/v1/audio/stream?model=speech", x.key, func(r *http.Request) {
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		r.Header.Set("Sec-WebSocket-Version", "12")
+	})
 	if a.status == 200 || a.status >= 500 {
 		t.Fatal(a.status, string(a.body))
 	}
