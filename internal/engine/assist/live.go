@@ -465,10 +465,10 @@ func (l *live) speak(text, lang string) {
 		end := sentenceEnd(rest, 0)
 		var part string
 		part, rest = rest[:end], rest[end:]
-		if strings.TrimSpace(part) == "" {
+		if !strings.ContainsFunc(part, wordly) {
 			continue
 		}
-		sound, err := l.e.o.Speak(ctx, strings.TrimSpace(part), lang, l.bot.Voice)
+		sound, err := l.e.voiced(ctx, l.bot, strings.TrimSpace(part), lang)
 		if ctx.Err() != nil {
 			return
 		}

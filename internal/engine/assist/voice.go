@@ -84,7 +84,7 @@ func (e *Engine) sessionsVoice(c *call) error {
 	}
 	view.Heard = &heardView{heard.Text, heard.Language, round(heard.Seconds), round(heard.Confidence), heard.Engine}
 	if speak && view.Message != nil {
-		sound, err := e.o.Speak(c.ctx, spoken(view.Message.Text), view.Message.Language, b.Voice)
+		sound, err := e.voiced(c.ctx, b, spoken(view.Message.Text), view.Message.Language)
 		if err != nil {
 			return err
 		}
@@ -92,6 +92,15 @@ func (e *Engine) sessionsVoice(c *call) error {
 	}
 	c.w.Used(view.cost())
 	return c.json(http.StatusOK, view)
+}
+
+// voiced says a text with the bot's voice, or the one of the text's language where that voice does not know the language.
+func (e *Engine) voiced(ctx context.Context, b *Bot, text, lang string) (Sound, error) {
+	s, err := e.o.Speak(ctx, text, lang, b.Voice)
+	if b.Voice != "" && problem.Is(err, problem.Invalid) {
+		return e.o.Speak(ctx, text, lang, "")
+	}
+	return s, err
 }
 
 // spoken is a text as it is said: without marks of Markdown and references.

@@ -295,6 +295,30 @@ func TestVoiceTurn(t *testing.T) {
 	bare.refused("engine.missing", v.line("POST", "/voice"), "x")
 }
 
+// TestVoiceOfAnotherLanguage: a bot whose voice cannot say an answer says it with another.
+func TestVoiceOfAnotherLanguage(t *testing.T) {
+	o := speech(nil)
+	say := o.Speak
+	o.Speak = func(ctx context.Context, text, lang, voice string) (assist.Sound, error) {
+		if voice == "latin" && lang == "zh" {
+			return assist.Sound{}, engine.Invalid("voice", "reads Latin letters alone")
+		}
+		return say(ctx, text, lang, voice)
+	}
+	h := small(t, o)
+	bot, _, _ := h.shop(object{"voice": "latin"})
+	l, done := h.call(bot, "")
+	l.send(object{"type": "start", "language": "zh"})
+	l.expect(t, "ready")
+	if _, sound := l.expect(t, "audio_end"); sound == 0 {
+		t.Error("the greeting was not said")
+	}
+	close(l.in)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLivePanic: what panics behind a voice session ends that session with an error, and nothing else.
 func TestLivePanic(t *testing.T) {
 	o := speech(nil)

@@ -15,6 +15,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/tollgate-io/tollgate/internal/engine"
 	"github.com/tollgate-io/tollgate/internal/engine/proc"
 	"github.com/tollgate-io/tollgate/internal/problem"
@@ -105,7 +107,20 @@ func (e *Engine) Say(ctx context.Context, s Say) (*Spoken, error) {
 	if err != nil {
 		return nil, problem.New(problem.Unavailable, "speech.silent", "the voice said nothing; try another voice").Because(err)
 	}
-	return &Spoken{PCM: w.pcm(w.rate), Rate: w.rate, Engine: v.engine, Voice: v.String()}, nil
+	spoken := &Spoken{PCM: w.pcm(w.rate), Rate: w.rate, Engine: v.engine, Voice: v.String()}
+	if spoken.silent() {
+		return nil, engine.Invalid("input", "has nothing that this voice can say")
+	}
+	return spoken, nil
+}
+
+// audible is the least amplitude of something said, 1 % of the greatest. A voice that finds nothing to say gives the noise of
+// its recordings, if anything: a quarter of that.
+const audible = 328
+
+// silent reports whether nothing was said.
+func (s *Spoken) silent() bool {
+	return !slices.ContainsFunc(s.PCM, func(x int16) bool { return x >= audible || x <= -audible })
 }
 
 // speakable is a text without what the synthesisers take as commands: control characters, and espeak-ng's "[[".
@@ -135,8 +150,19 @@ func (e *Engine) runEspeak(ctx context.Context, v chosen, text string, speed flo
 		Args: []string{"-v", voice, "-s", pace, "-b", "1", "--stdin", "--stdout"}}, []byte(text), maxSpoken)
 }
 
-// ascii replaces the marks that flite would spell out or skip.
-var ascii = strings.NewReplacer("‘", "'", "’", "'", "“", `"`, "”", `"`, "–", " - ", "—", " - ", "…", "...", "\u00a0", " ")
+// marks are those that flite would spell out or skip, and letters that are no others with an accent.
+var marks = strings.NewReplacer("ß", "ss", "æ", "ae", "Æ", "Ae", "œ", "oe", "Œ", "Oe", "ø", "o", "Ø", "O", "ł", "l", "Ł", "L", "đ", "d", "Đ", "D", "ð", "d", "Ð", "D", "þ", "th", "Þ", "Th", "ı", "i",
+	"‘", "'", "’", "'", "“", `"`, "”", `"`, "–", " - ", "—", " - ", "…", "...", "\u00a0", " ")
+
+// ascii is a text as flite reads it, which skips all else: letters without their accents.
+func ascii(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.Is(unicode.Mn, c) {
+			return -1
+		}
+		return c
+	}, norm.NFKD.String(marks.Replace(text)))
+}
 
 // runFlite goes through a file, since flite seeks in what it writes.
 func (e *Engine) runFlite(ctx context.Context, v chosen, text string, speed float64) ([]byte, error) {
@@ -148,7 +174,7 @@ func (e *Engine) runFlite(ctx context.Context, v chosen, text string, speed floa
 	defer os.Remove(file)
 	stretch := "duration_stretch=" + strconv.FormatFloat(1/speed, 'f', 3, 64)
 	if _, err = proc.Run(ctx, proc.Spec{Path: e.flite, Memory: speakMemory,
-		Args: []string{"-voice", v.name, "--setf", stretch, "-o", file, "-f", "/dev/stdin"}}, []byte(ascii.Replace(text)), 1<<20); err != nil {
+		Args: []string{"-voice", v.name, "--setf", stretch, "-o", file, "-f", "/dev/stdin"}}, []byte(ascii(text)), 1<<20); err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(file)

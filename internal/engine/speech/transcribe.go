@@ -217,7 +217,7 @@ func (e *Engine) transcribe(ctx context.Context, w engine.Writer, t *transcripti
 		return err
 	}
 	w.Used(used)
-	return t.answer(w, heard, task)
+	return t.answer(w, heard, task, used)
 }
 
 // label tells in headers what made an answer that is no JSON.
@@ -230,11 +230,12 @@ func label(w engine.Writer, name, model, quality string) {
 }
 
 type usage struct {
-	Type    string `json:"type"`
-	Seconds int    `json:"seconds"`
+	Type    string  `json:"type"`
+	Seconds float64 `json:"seconds"`
 }
 
-func duration(s float64) usage { return usage{"duration", int(math.Ceil(s))} }
+// duration tells what is charged.
+func duration(used engine.Quantity) usage { return usage{"duration", float64(used) / 1000} }
 
 // plain is the answer of response_format json, and the base of verbose_json.
 type plain struct {
@@ -279,9 +280,9 @@ type verboseSegment struct {
 	Language         string  `json:"language,omitempty"` // of one that could not be translated
 }
 
-func (t *transcription) answer(w engine.Writer, h *Transcript, task string) error {
+func (t *transcription) answer(w engine.Writer, h *Transcript, task string, used engine.Quantity) error {
 	label(w, h.Engine, h.Model, h.Quality)
-	p := plain{h.Text, duration(h.Seconds), h.Engine, h.Model, h.Quality, known(h.Text, h.Confidence)}
+	p := plain{h.Text, duration(used), h.Engine, h.Model, h.Quality, known(h.Text, h.Confidence)}
 	switch t.format {
 	case "json":
 		return engine.WriteJSON(w, 200, p)
@@ -424,7 +425,7 @@ func (e *Engine) streamTranscript(ctx context.Context, w engine.Writer, by recog
 	return event(w, struct {
 		Type string `json:"type"`
 		plain
-	}{"transcript.text.done", plain{h.Text, duration(h.Seconds), h.Engine, h.Model, h.Quality, known(h.Text, h.Confidence)}})
+	}{"transcript.text.done", plain{h.Text, duration(most), h.Engine, h.Model, h.Quality, known(h.Text, h.Confidence)}})
 }
 
 // event sends a server-sent event.

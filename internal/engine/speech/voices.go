@@ -134,10 +134,13 @@ func (e *Engine) choose(ctx context.Context, voice, language, text string) (chos
 		if e.flite == "" {
 			return chosen{}, engine.Missing("flite")
 		}
-		if slices.ContainsFunc(fliteVoices, func(v Voice) bool { return v.ID == voice }) {
-			return chosen{"flite", name, ""}, nil
+		switch {
+		case !slices.ContainsFunc(fliteVoices, func(v Voice) bool { return v.ID == voice }):
+			return chosen{}, noVoice()
+		case !pronounceable(ascii(text)):
+			return chosen{}, engine.Invalid("voice", "reads Latin letters alone; choose a voice of the text's language, GET /v1/audio/voices lists them")
 		}
-		return chosen{}, noVoice()
+		return chosen{"flite", name, ""}, nil
 	}
 	r, isRole := roles[voice]
 	switch {

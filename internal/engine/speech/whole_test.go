@@ -3,6 +3,7 @@ package speech
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"regexp"
@@ -60,7 +61,7 @@ func TestTranscriptionFormats(t *testing.T) {
 		fields     []string
 		want       *regexp.Regexp
 	}{
-		{"json", "application/json", nil, regexp.MustCompile(`^\{"text":"the weather is.*","usage":\{"type":"duration","seconds":3\},"engine":"pocketsphinx","model":"en-us","quality":"demo","confidence":0\.\d+\}\n$`)},
+		{"json", "application/json", nil, regexp.MustCompile(`^\{"text":"the weather is.*","usage":\{"type":"duration","seconds":2\.\d{1,3}\},"engine":"pocketsphinx","model":"en-us","quality":"demo","confidence":0\.\d+\}\n$`)},
 		{"text", "text/plain; charset=utf-8", []string{"response_format", "text", "language", "en-GB"}, regexp.MustCompile(`^the weather is .*\n$`)},
 		{"srt", "application/x-subrip", []string{"response_format", "srt"}, regexp.MustCompile(`^1\n00:00:00,\d{3} --> 00:00:0\d,\d{3}\nthe weather .*\n\n$`)},
 		{"vtt", "text/vtt; charset=utf-8", []string{"response_format", "vtt"}, regexp.MustCompile(`^WEBVTT\n\n00:00:00\.\d{3} --> 00:00:0\d\.\d{3}\nthe weather .*\n\n$`)},
@@ -231,6 +232,9 @@ func TestVoiceChoice(t *testing.T) {
 		{"en-GB", "", "hello", "espeak-ng/en-gb", ""},
 		{"espeak-ng/es-419", "", "hola", "espeak-ng/es-419", ""},
 		{"flite/awb", "de", "hello", "flite/awb", ""},
+		{"flite/slt", "", "a naïve café", "flite/slt", ""},
+		{"flite/slt", "", "你好，世界", "", "engine.invalid"},
+		{"flite/slt", "ru", "Well, привет", "", "engine.invalid"},
 		{"flite/../../etc/passwd", "", "hello", "", "speech.no_voice"},
 		{"flite/http://a.b/c", "", "hello", "", "speech.no_voice"},
 		{"espeak-ng/xx", "", "hello", "", "speech.no_voice"},
@@ -253,6 +257,24 @@ func TestVoiceChoice(t *testing.T) {
 			t.Errorf("%s twice", v.ID)
 		}
 		seen[v.ID] = true
+	}
+}
+
+// TestNothingToSay: what no voice can say is refused, and costs nothing.
+func TestNothingToSay(t *testing.T) {
+	e := whole(t)
+	for _, voice := range []string{"flite/slt", "espeak-ng/en-us", "espeak-ng/cmn-latn-pinyin", "alloy"} {
+		for _, text := range []string{"...", "?!", "\u2713", "- - -"} {
+			w, err := call(t, e, "audio.speech", "application/json", fmt.Appendf(nil, `{"voice":%q,"input":%q,"response_format":"wav"}`, voice, text))
+			if idOf(err) != "engine.invalid" || w.Status != 0 || w.Total() != 0 {
+				t.Errorf("%s %q: %d %v, used %d", voice, text, w.Status, err, w.Total())
+			}
+		}
+		for _, text := range []string{"I", "7", "+"} {
+			if s, err := e.Say(t.Context(), Say{Text: text, Voice: voice}); err != nil || s.Seconds() < 0.2 {
+				t.Errorf("%s %q: %v", voice, text, err)
+			}
+		}
 	}
 }
 
