@@ -152,7 +152,7 @@ func decode(body []byte, v any) error {
 // Limits of what a space is told.
 const (
 	maxID         = 128
-	maxWord       = 64  // tag, category, attribute
+	maxWord       = 64     // tag, category, attribute
 	MaxTitle      = 300    // of an item, in characters
 	MaxText       = 10_000 // the same
 	maxTags       = 32

@@ -131,7 +131,9 @@ func (e *Engine) ask(ctx context.Context, owner, name, surface, model, lang stri
 	}
 	a.Cold = surface == forYou && len(m.history(r.user, r.now)) == 0
 	a.Items = []Item{}
-	for _, x := range m.rank(r) {
+	list := m.rank(r)
+	a.Model = r.answered(a.Model, list)
+	for _, x := range list {
 		it := m.show(&x)
 		if q.Explain {
 			it.Reason = m.explain(r, &x, lang)
@@ -233,6 +235,24 @@ func named(s *Strategy) string {
 		return s.Algorithm
 	}
 	return Hybrid
+}
+
+// answered is the model that an answer is of: the one chosen, or popularity where that had nothing to say, of this user or before
+// its first training, and the popular filled all up.
+func (r *query) answered(chosen string, list []ranked) string {
+	filled := false
+	for i := range list {
+		for n, x := range list[i].s {
+			if x > 0 && r.w[n] > 0 {
+				return chosen
+			}
+		}
+		filled = filled || list[i].s[byPopular] > 0
+	}
+	if filled {
+		return rankerNames[byPopular]
+	}
+	return chosen
 }
 
 // show is an item as an answer tells it.

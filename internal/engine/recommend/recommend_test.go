@@ -258,7 +258,14 @@ func TestAnswers(t *testing.T) {
 	both(t, func(t *testing.T, d *db.DB, c *clock.Manual) {
 		r := newRig(t, d, c)
 		r.fill(`{"title":"Shop"}`)
+		factors := map[string]any{"user": "t1", "algorithm": "factors", "limit": 4}
+		if a := r.ask("for_you", factors); a.Model != "popular" || len(a.Items) != 4 {
+			t.Errorf("before training: %+v", a)
+		}
 		r.trained()
+		if a := r.ask("for_you", factors); a.Model != "factors" || a.Items[0].Category != "tea" {
+			t.Errorf("after training: %+v", a)
+		}
 		for user, want := range map[string]string{"t1": "tea", "b1": "bike"} {
 			a := r.ask("for_you", map[string]any{"user": user, "limit": 4, "explain": true})
 			if len(a.Items) != 4 || a.Engine != "recommend" || a.Model != "hybrid" || a.Cold || !strings.HasPrefix(a.RequestID, "rec_") {
@@ -280,7 +287,10 @@ func TestAnswers(t *testing.T) {
 		if got := ids(r.ask("similar", map[string]any{"item": "tea-11", "limit": 3})); !strings.HasPrefix(strings.Join(got, ""), "tea") {
 			t.Errorf("new item: %v", got)
 		}
-		if a := r.ask("for_you", map[string]any{"user": "nobody", "limit": 5}); !a.Cold || len(a.Items) != 5 {
+		if a := r.ask("for_you", map[string]any{"user": "nobody", "limit": 5}); !a.Cold || len(a.Items) != 5 || a.Model != "hybrid" {
+			t.Errorf("cold: %+v", a)
+		}
+		if a := r.ask("for_you", map[string]any{"user": "nobody", "algorithm": "item_cf"}); !a.Cold || a.Model != "popular" {
 			t.Errorf("cold: %+v", a)
 		}
 		if a := r.ask("popular", map[string]any{"limit": 100}); len(a.Items) != 24 {
