@@ -126,7 +126,11 @@ func (e *Engine) serveClassify(ctx context.Context, r *engine.Request, w engine.
 	case !e.installed():
 		return engine.Missing("ONNX Runtime")
 	}
-	p, leave, err := e.picture(ctx, in, "image", looking)
+	enough := looking
+	if i >= 0 { // what its model sees in few pixels is the operator's business
+		enough = func(Info) (int64, error) { return lookMemory, nil }
+	}
+	p, leave, err := e.picture(ctx, in, "image", enough)
 	if err != nil {
 		return err
 	}

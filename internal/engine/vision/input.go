@@ -149,6 +149,9 @@ func (in *input) choice(name string, words ...string) (string, error) {
 			return w, nil
 		}
 	}
+	if words[0] == "" { // which is to leave it out
+		words = words[1:]
+	}
 	return "", engine.Invalid(name, "must be one of "+strings.Join(words, ", "))
 }
 

@@ -77,7 +77,21 @@ func (e *Engine) pictures(ctx context.Context, files [][]byte, extra func(Info) 
 	return list, leave, nil
 }
 
-func looking(Info) (int64, error) { return lookMemory, nil }
+// The least sides of a picture, in pixels, of which a model can say anything: below, it names what is not there. Text is read
+// line by line, and a line may be low.
+const (
+	leastSeen = 16
+	leastRead = 8
+)
+
+func (i Info) atLeast(side int) error {
+	if i.Width >= side && i.Height >= side {
+		return nil
+	}
+	return problem.New(problem.Unprocessable, "vision.too_small", "the image has %d × %d pixels; with fewer than %d on a side nothing can be seen in it", i.Width, i.Height, side)
+}
+
+func looking(i Info) (int64, error) { return lookMemory, i.atLeast(leastSeen) }
 
 func (e *Engine) serveDetect(ctx context.Context, r *engine.Request, w engine.Writer) error {
 	in, err := read(r)

@@ -36,6 +36,12 @@ func TestMissing(t *testing.T) {
 		body["language"], body["engine"] = "ja", ""
 		_, err = call(t, e, request(t, "vision.ocr", body), nil)
 		refused(t, err, problem.Unprocessable, "vision.ocr_language")
+		body["engine"] = "abbyy"
+		_, err = call(t, e, request(t, "vision.ocr", body), nil)
+		refused(t, err, problem.Invalid, "engine.invalid")
+		if !strings.Contains(problem.As(err).Text("en"), "must be one of ppocr, tesseract") {
+			t.Error(err)
+		}
 		var got struct{ Engines []engine.Info }
 		if _, err := call(t, e, request(t, "vision.engines", nil), &got); err != nil || len(got.Engines) < 9 {
 			t.Errorf("%+v, %v", got, err)
@@ -132,12 +138,22 @@ func TestLook(t *testing.T) {
 			t.Errorf("%d faces, %v", len(got.Faces), err)
 		}
 	})
-	t.Run("small", func(t *testing.T) { // one pixel, one row
-		for _, m := range []image.Image{uniform(1, 1, color.NRGBA{1, 2, 3, 255}), uniform(3000, 1, color.NRGBA{200, 2, 3, 255}), uniform(1, 2000, color.NRGBA{1, 2, 3, 0})} {
+	t.Run("small", func(t *testing.T) { // one pixel, one row, and the least that is looked at
+		for _, m := range []image.Image{uniform(1, 1, color.NRGBA{1, 2, 3, 255}), uniform(3000, 7, color.NRGBA{200, 2, 3, 255}), uniform(15, 20, color.NRGBA{1, 2, 3, 255}),
+			uniform(16, 16, color.NRGBA{1, 2, 3, 255}), uniform(3000, 16, color.NRGBA{200, 2, 3, 255}), uniform(16, 2000, color.NRGBA{1, 2, 3, 0})} {
 			for _, name := range []string{"classify", "detect", "ocr", "moderate", "faces.detect"} {
-				if _, err := call(t, e, request(t, "vision."+name, map[string]any{"image": b64(pngOf(t, m))}), nil); err != nil {
-					t.Errorf("%s of %v: %v", name, m.Bounds(), err)
+				least := leastSeen
+				if name == "ocr" {
+					least = leastRead
 				}
+				_, err := call(t, e, request(t, "vision."+name, map[string]any{"image": b64(pngOf(t, m))}), nil)
+				if size := m.Bounds().Size(); min(size.X, size.Y) >= least {
+					if err != nil {
+						t.Errorf("%s of %v: %v", name, size, err)
+					}
+					continue
+				}
+				refused(t, err, problem.Unprocessable, "vision.too_small")
 			}
 		}
 	})

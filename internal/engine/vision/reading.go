@@ -43,7 +43,7 @@ func (e *Engine) serveOCR(ctx context.Context, r *engine.Request, w engine.Write
 	}
 	p, leave, err := e.picture(ctx, in, "image", func(i Info) (int64, error) {
 		// Tesseract works in its own process, on about this much a pixel.
-		return lookMemory + 8*int64(min(i.Width*i.Height, maxTesseract)), nil
+		return lookMemory + 8*int64(min(i.Width*i.Height, maxTesseract)), i.atLeast(leastRead)
 	})
 	if err != nil {
 		return err
