@@ -2,6 +2,7 @@ package translate
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -119,6 +120,14 @@ func TestApertium(t *testing.T) {
 	got := first(t, post(t, e, "/v1/translate", map[string]any{"text": `<p>The <b>red</b> house of {name} is <a href="x">big</a>.</p>`, "format": "html", "source": "en", "target": "es", "glossary": map[string]string{"house": "CASA"}, "context": "x", "formality": "more"}))
 	if want := `<p>La CASA <b>roja</b> de {name} es <a href="x">grande</a>.</p>`; !strings.Contains(got["text"].(string), "CASA") || !strings.Contains(got["text"].(string), "<b>roj") || !strings.Contains(got["text"].(string), `de {name} es <a href="x">grande</a>.</p>`) || len(got["ignored"].([]any)) != 2 {
 		t.Errorf("%v, like %s", got, want)
+	}
+	doc := docxOf(`<w:p><w:r><w:t xml:space="preserve">The </w:t></w:r><w:r><w:rPr><w:b/></w:rPr><w:t>red</w:t></w:r><w:r><w:t xml:space="preserve"> house</w:t></w:r></w:p>`)
+	data, err := base64.StdEncoding.DecodeString(post(t, e, "/v1/translate", map[string]any{"document": doc, "format": "docx", "source": "en", "target": "es"})["document"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := partOf(t, data, "word/document.xml"), `La casa </w:t></w:r><w:r><w:rPr><w:b/></w:rPr><w:t xml:space="preserve">roja</w:t>`; !strings.Contains(got, want) {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -28,6 +28,7 @@ man n 男人|woman n 女人|people n 人|person n 人|child n 孩子|friend n �
 tom n 汤姆|mary n 玛丽|john n 约翰|boston n 波士顿|australia n 澳大利亚|french n 法语|english n 英语|chinese n 中文|mother n 母亲|father n 父亲|brother n 兄弟|sister n 姐妹|
 thank you d 谢谢你|thanks d 谢谢|good morning d 早上好|good night d 晚安|hello d 你好|hi d 你好|sorry a 对不起|excuse me d 对不起|of course d 当然|at least d 至少|at home p 在家|
 how are you r 你好吗|what time p 几点|a little d 一点|had better z 最好|be able to z 能|each other r 互相|one another r 互相|next n 下一个|last a 上一个|right now t 现在|soon d 很快|early d 早|afternoon n 下午|morning n 早上|evening n 晚上|night n 晚上|this year t 今年|these days t 最近|a few a 几个|other a 其他|another a 另一个|same a 同样|better a 更好|best a 最好|more than p 超过|wife n 妻子|husband n 丈夫|son n 儿子|daughter n 女儿|parents n 父母|teacher n 老师|student n 学生|station n 车站|train n 火车|bus n 公共汽车|letter n 信|question n 问题|problem n 问题|answer v 回答|party n 派对|fun a 有趣|old man n 老人|become v 成为|find out v 发现|look for v 寻找|look like v 看起来像|get up v 起床|go to bed v 睡觉|arrive v 到达|steal v 偷|meet v 见|put v 放|keep v 保持|start v 开始|begin v 开始|finish v 完成|bring v 带来|send v 送|turn v 转|walk v 走|sit v 坐|stand v 站|die v 死|happen v 发生|change v 改变|show v 给|enjoy v 喜欢|hope v 希望|agree v 同意|decide v 决定|worry v 担心|smile v 笑|laugh v 笑|cry v 哭|
+dollar n 美元|euro n 欧元|minute n 分钟|seconds n 秒|hour n 小时|week n 星期|month n 月|times n 次|word n 词|eye n 眼睛|orders n 订单|price n 价格|result n 结果|paper n 纸|number n 数字|shoe n 鞋|clothes n 衣服|glasses n 眼镜|stairs n 楼梯|goods n 货物|years old a 岁|within p 在|
 `
 
 // gloss is a piece of an English sentence on its way to Chinese.
@@ -133,24 +134,27 @@ func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map
 	} else if !wordRune(r) {
 		return gloss{zh: words[i], pos: "w"}, 1
 	}
-	for n := min(maxPhrase, len(words)-i); n > 0; n-- {
+	longest := min(maxPhrase, len(words)-i)
+	if longest > 1 && d.enFixed()[lower[i]].pos == "m" && d.isCounted(lower[i+1]) {
+		longest = 1 // ten years are no set of books, though a word says so
+	}
+	for n := longest; n > 0; n-- {
 		key := strings.Join(lower[i:i+n], " ")
 		if g, ok := d.enFixed()[key]; ok {
 			return g, n
 		}
 		first, rest, _ := strings.Cut(key, " ")
-		if base := d.eng().base[first]; base == "" || n > 1 {
+		bases, form := d.eng().bases(strings.TrimSuffix(first, "'s"))
+		// The dictionary has glosses of plurals that are of rare words: the memos of a meeting for minutes, scrap for seconds.
+		bent := n == 1 && (d.eng().base[first] != "" || form == "plural" && !ownPlural(first))
+		if !bent {
 			if g, ok := d.lookUp(x, key, "", around, before); ok {
 				return g, n
 			}
 		}
-		if n == 1 {
-			first = strings.TrimSuffix(key, "'s")
-		}
 		if rest != "" {
 			rest = " " + rest
 		}
-		bases, form := d.eng().bases(first)
 		for _, b := range bases {
 			if g, ok := d.enFixed()[b+rest]; ok {
 				g.form = form
@@ -159,6 +163,11 @@ func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map
 		}
 		for _, b := range bases {
 			if g, ok := d.lookUp(x, b+rest, form, around, before); ok {
+				return g, n
+			}
+		}
+		if bent {
+			if g, ok := d.lookUp(x, key, "", around, before); ok {
 				return g, n
 			}
 		}
@@ -178,6 +187,17 @@ func (d *dictionary) phrase(x *lexicon, words, lower []string, i int, around map
 		}
 	}
 	return gloss{zh: words[i], pos: "n"}, 1
+}
+
+// ownPlurals are words whose plural means something of its own, or that only look like one.
+const ownPlurals = " arms barracks basics belongings besides blues braces brains briefs cheers chess clothes contents customs damages darts diabetes draughts earnings " +
+	"fireworks fries gallows genetics glasses goods grounds headphones headquarters jeans lens manners means measles mumps news odds outskirts " +
+	"overalls overseas pajamas pants premises proceeds pyjamas rabies rapids refreshments regards remains riches savings scales scissors series shorts " +
+	"species spectacles spirits sports stairs surroundings sweets thanks tights tropics trousers tweezers valuables whereabouts woods "
+
+// ownPlural reports whether a word in s is not the plural, or a form, of what is left without it.
+func ownPlural(w string) bool {
+	return strings.HasSuffix(w, "ics") || strings.HasSuffix(w, "'s") || among(ownPlurals, w)
 }
 
 // lookUp chooses among the Chinese words for an English one: a gloss that stands early among few, a frequent word, the part
@@ -297,7 +317,7 @@ func (d *dictionary) enRules(in []gloss, h hints) []gloss {
 			g.zh = "已经"
 		case g.pos == "v" && (g.form == "past" || g.form == "participle") && last().zh != "没有" && !strings.HasSuffix(g.zh, "了"):
 			g.zh += "了"
-		case g.pos == "m" && next.pos == "n" && g.zh != "第一" && g.zh != "第二":
+		case g.pos == "m" && next.pos == "n" && g.zh != "第一" && g.zh != "第二" && !among(counted, next.zh):
 			if next.entry != nil && next.entry.measure != "" {
 				g.zh += next.entry.measure
 			} else {
@@ -315,6 +335,20 @@ func (d *dictionary) enRules(in []gloss, h hints) []gloss {
 		out = ask(out)
 	}
 	return out
+}
+
+// counted are words that a number stands before without a measure word.
+const counted = " 年 天 分钟 秒 次 岁 美元 欧元 英镑 日元 元 公里 米 厘米 毫米 公斤 克 吨 英里 英尺 度 磅 加仑 升 周 倍 "
+
+// isCounted reports whether an English word is one of counted, or its plural.
+func (d *dictionary) isCounted(w string) bool {
+	bases, _ := d.eng().bases(w)
+	for _, b := range append(bases, w) {
+		if g, ok := d.enFixed()[b]; ok && among(counted, g.zh) {
+			return true
+		}
+	}
+	return false
 }
 
 // swapOf turns "A of B" into "B 的 A" for single glosses.

@@ -120,6 +120,44 @@ func TestDOCXRuns(t *testing.T) {
 	}
 }
 
+// A look goes where its words go, also where the paragraph has no run of that look at the place.
+func TestDOCXLooks(t *testing.T) {
+	const bold = `<w:rPr><w:b/></w:rPr>`
+	run := func(look, text string) string {
+		return `<w:r>` + look + `<w:t xml:space="preserve">` + text + `</w:t></w:r>`
+	}
+	moved := func(text string) string { // "big ⟨red⟩ house" → "house ⟨red⟩ big"
+		var words []string
+		for _, w := range strings.Fields(text) {
+			words = append([]string{w}, words...)
+		}
+		return strings.Join(words, " ")
+	}
+	for in, want := range map[string]string{
+		run("", "big ") + run(bold, "red") + run("", " house"):            run("", "house ") + run(bold, "red") + run("", " big"),
+		run(bold, "red") + run("", " house of stone"):                     run(bold, "") + run("", "stone of house ") + run(bold, "red"),
+		run("", "the big house is ") + run(bold, "red"):                   run("", "") + run(bold, "red") + run("", " is house big the"),
+		run(bold, "red") + `<w:r><w:tab/><w:t>a big house</w:t></w:r>`:    run(bold, "red") + `<w:r><w:tab/><w:t xml:space="preserve">a big house</w:t></w:r>`,
+		run("", "the house ") + run(bold, " ") + run("", "of the family"): run("", "family the of house the") + run(bold, "") + run("", ""),
+	} {
+		d, err := takeApart(formatDOCX, docxOf(`<w:p>`+in+`</w:p>`))
+		if err != nil || len(d.segs) != 1 {
+			t.Fatal(err, len(d.segs))
+		}
+		out := d.segs[0].text
+		if !strings.Contains(in, "tab") {
+			out = moved(out)
+		}
+		data, err := d.build([]string{out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := partOf(t, data, "word/document.xml"); !strings.Contains(got, "<w:p>"+want+"</w:p>") {
+			t.Errorf("%s\nbecame %s\nwant   %s", in, got, want)
+		}
+	}
+}
+
 func TestBadDocuments(t *testing.T) {
 	var bomb bytes.Buffer
 	z := zip.NewWriter(&bomb)

@@ -27,7 +27,8 @@ func badDOCX(cause error) error {
 }
 
 // takeDOCX reads a DOCX file (ECMA-376). Only the text inside w:t elements changes, and parts without text are
-// copied as they are packed. A paragraph is one segment, with a mark where its text passes from one run to another.
+// copied as they are packed. A paragraph is one segment, with a mark where something stands in its text, a tab say, and a pair of marks
+// around text that looks different from the text beside it: in the translation that look goes where its words go.
 func takeDOCX(data []byte) (*document, error) {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -50,7 +51,7 @@ func takeDOCX(data []byte) (*document, error) {
 		if total += int64(len(src)); total > maxReadBytes {
 			return nil, bomb()
 		}
-		t := &docxText{src: src, first: len(d.segs)}
+		t := &docxText{src: src, looks: map[[2]int]string{}, plain: map[[2]int]string{}}
 		if err := t.read(d); err != nil {
 			return nil, badDOCX(err)
 		}
@@ -108,26 +109,35 @@ func writeDOCX(z *zip.Reader, texts map[int]*docxText, d *document, out []string
 	return b.Bytes(), nil
 }
 
-// slot is the content of a w:t element.
+// slot is a w:t element.
 type slot struct {
 	tag, text, end int64 // where the start tag, the text and the end tag begin in src
-	seg, mark      int   // the segment, and the mark before the slot; −1: it comes first
-	same           bool  // the slot before it looks the same: that one takes the text of both
+	look           string
+	inRun          bool // it stands in a run, as it should
+	seg            int  // the segment; −1: none
+	part           int  // which of its parts between two marks that stand alone
+	same           bool // the slot before it looks the same: that one takes the text of both
 }
 
 // docxText is one part with text.
 type docxText struct {
 	src   []byte
-	first int
 	slots []slot
+	looks map[[2]int]string // by segment and opening mark
+	plain map[[2]int]string // by segment and part: what needs no marks
 }
 
+// docxPara is a paragraph that is being read.
 type docxPara struct {
-	seg   segment
-	text  strings.Builder
-	slots []int
-	gap   bool   // something that shows stands after the last slot
-	look  string // of the last slot's run
+	texts []docxRun
+	gap   bool // something that shows stands after the last slot
+}
+
+// docxRun is the text of a slot.
+type docxRun struct {
+	slot int
+	text string
+	gap  bool // something that shows stands before it
 }
 
 // read finds the paragraphs and their slots. A paragraph inside another, of a text box say, is one of its own.
@@ -138,7 +148,7 @@ func (t *docxText) read(d *document) error {
 	var look string
 	var cur *slot
 	var text strings.Builder
-	props := int64(-1)
+	props, propsDepth, runDepth := int64(-1), 0, 0
 	for depth := 0; ; {
 		at := x.InputOffset()
 		tok, err := x.RawToken()
@@ -160,11 +170,11 @@ func (t *docxText) read(d *document) error {
 			case name == "w:p":
 				paras = append(paras, &docxPara{})
 			case name == "w:r":
-				look = ""
-			case name == "w:rPr":
-				props = at
+				look, runDepth = "", depth
+			case name == "w:rPr" && props < 0: // one inside tells of an earlier look
+				props, propsDepth = at, depth
 			case name == "w:t" && len(paras) > 0:
-				cur = &slot{tag: at, text: x.InputOffset()}
+				cur = &slot{tag: at, text: x.InputOffset(), inRun: depth == runDepth+1, look: look, seg: -1}
 				text.Reset()
 			case len(paras) > 0 && props < 0 && cur == nil && name != "w:proofErr" && name != "w:lastRenderedPageBreak" && !strings.HasPrefix(name, "w:bookmark"):
 				paras[len(paras)-1].gap = true
@@ -177,14 +187,13 @@ func (t *docxText) read(d *document) error {
 			depth--
 			switch e.Name.Space + ":" + e.Name.Local {
 			case "w:rPr":
-				if props >= 0 {
-					look = string(t.src[props:at])
+				if props >= 0 && depth < propsDepth {
+					look, props = string(t.src[props:x.InputOffset()]), -1
 				}
-				props = -1
 			case "w:t":
 				if cur != nil && len(paras) > 0 {
 					cur.end = at
-					t.slot(paras[len(paras)-1], *cur, text.String(), look)
+					t.slot(paras[len(paras)-1], *cur, text.String())
 				}
 				cur = nil
 			case "w:p":
@@ -196,6 +205,7 @@ func (t *docxText) read(d *document) error {
 					paras[len(paras)-1].gap = true
 				}
 			case "w:r":
+				runDepth = 0
 			default: // the end of a hyperlink, say
 				if len(paras) > 0 && props < 0 && cur == nil && e.Name.Local != "proofErr" && e.Name.Local != "lastRenderedPageBreak" && !strings.HasPrefix(e.Name.Local, "bookmark") {
 					paras[len(paras)-1].gap = true
@@ -206,86 +216,208 @@ func (t *docxText) read(d *document) error {
 }
 
 // slot adds a w:t element to its paragraph.
-func (t *docxText) slot(p *docxPara, s slot, text, look string) {
+func (t *docxText) slot(p *docxPara, s slot, text string) {
 	if s.text >= s.end && text == "" && s.end-s.tag < 4 {
 		return
 	}
-	s.mark, s.seg = -1, -1
-	if n := len(p.slots); n > 0 {
-		s.same = !p.gap && look == p.look || len(p.seg.tokens) >= maxMarks
-		if !s.same {
-			s.mark = p.seg.add(&p.text, token{kind: atom})
-		}
-	}
-	p.seg.protect(&p.text, text, escapeXML)
-	p.look, p.gap = look, false
 	t.slots = append(t.slots, s)
-	p.slots = append(p.slots, len(t.slots)-1)
+	p.texts = append(p.texts, docxRun{len(t.slots) - 1, text, p.gap})
+	p.gap = false
 }
 
+// paragraph makes a segment of a paragraph.
 func (t *docxText) paragraph(d *document, p *docxPara) {
-	p.seg.text = p.text.String()
-	if !hasWords(p.seg.plain(p.seg.text)) {
+	seg := segment{ordered: true}
+	var text strings.Builder
+	part := 0
+	for start := 0; start < len(p.texts); {
+		end := start + 1
+		for end < len(p.texts) && (!p.texts[end].gap || len(seg.tokens) >= maxMarks) {
+			end++
+		}
+		if start > 0 {
+			seg.add(&text, token{kind: atom})
+			part++
+		}
+		t.part(len(d.segs), &seg, &text, p.texts[start:end], part)
+		start = end
+	}
+	if seg.text = text.String(); !hasWords(seg.plain(seg.text)) {
 		return
 	}
-	p.seg.ordered = true
-	for _, i := range p.slots {
-		t.slots[i].seg = len(d.segs)
+	for _, r := range p.texts {
+		t.slots[r.slot].seg = len(d.segs)
 	}
-	d.segs = append(d.segs, p.seg)
+	d.segs = append(d.segs, seg)
+}
+
+// part adds texts with nothing between them to segment n. Most of it has the look that needs no marks.
+func (t *docxText) part(n int, seg *segment, to *strings.Builder, texts []docxRun, part int) {
+	size := map[string]int{}
+	plain := t.slots[texts[0].slot].look
+	for _, r := range texts {
+		look := t.slots[r.slot].look
+		if size[look] += len(r.text); size[look] > size[plain] {
+			plain = look
+		}
+	}
+	t.plain[[2]int{n, part}] = plain
+	for i := 0; i < len(texts); {
+		first := &t.slots[texts[i].slot]
+		first.part = part
+		text := texts[i].text
+		for i++; i < len(texts) && t.slots[texts[i].slot].look == first.look; i++ {
+			t.slots[texts[i].slot].part, t.slots[texts[i].slot].same = part, true
+			text += texts[i].text
+		}
+		in := trimmed(text)
+		if first.look == plain || in.text == "" || len(seg.tokens)+2 > maxMarks {
+			seg.protect(to, text, escapeXML)
+			continue
+		}
+		to.WriteString(in.before)
+		open := seg.add(to, token{kind: opening})
+		t.looks[[2]int{n, open}] = first.look
+		seg.protect(to, in.text, escapeXML)
+		seg.tokens[open].mate = seg.add(to, token{kind: closing, mate: open})
+		to.WriteString(in.after)
+	}
+}
+
+// docxPiece is translated text of one look.
+type docxPiece struct{ look, text string }
+
+// filled is what stands in a slot of a translated part, with what has to stand beside it for want of a slot of its look.
+type filled struct {
+	text          string
+	before, after []docxPiece
 }
 
 // write gives the part with the translated texts in its slots.
 func (t *docxText) write(d *document, out []string) []byte {
-	texts := map[[2]int]*strings.Builder{} // by segment and mark
-	seen := map[int]bool{}
-	for _, s := range t.slots {
-		if s.seg < 0 {
-			continue
-		}
-		if !seen[s.seg] {
-			seen[s.seg] = true
-			d.fill(texts, s.seg, out[s.seg])
-		}
-	}
 	var b bytes.Buffer
 	at := int64(0)
-	for _, s := range t.slots {
-		if s.seg < 0 {
-			continue
+	translated := map[int][][]docxPiece{} // by segment and part
+	for i := 0; i < len(t.slots); {
+		s, end := t.slots[i], i+1
+		for end < len(t.slots) && t.slots[end].seg == s.seg && t.slots[end].part == s.part {
+			end++
 		}
-		text := ""
-		if w := texts[[2]int{s.seg, s.mark}]; w != nil && !s.same {
-			text = w.String()
+		if s.seg >= 0 {
+			if translated[s.seg] == nil {
+				translated[s.seg] = t.pieces(d, s.seg, out[s.seg])
+			}
+			all := translated[s.seg]
+			var here []docxPiece
+			if s.part < len(all) { // a text box may stand in the midst of a part
+				here, all[s.part] = all[s.part], nil
+			}
+			for k, f := range fill(t.slots[i:end], here) {
+				at = t.writeSlot(&b, at, &t.slots[i+k], f)
+			}
 		}
-		b.Write(t.src[at:s.tag])
-		b.WriteString(`<w:t xml:space="preserve">`)
-		b.WriteString(text)
-		if s.end <= s.text || t.src[s.text-2] == '/' { // <w:t/>
-			b.WriteString("</w:t>")
-		}
-		at = s.end
+		i = end
 	}
 	b.Write(t.src[at:])
 	return b.Bytes()
 }
 
-// fill sorts the text of a translated paragraph by the marks of its slots.
-func (d *document) fill(texts map[[2]int]*strings.Builder, seg int, out string) {
-	w := &strings.Builder{}
-	texts[[2]int{seg, -1}] = w
-	for _, p := range parts(out) {
-		switch {
-		case p.mark < 0:
-			w.WriteString(d.escape(p.text))
-		case p.mark >= len(d.segs[seg].tokens):
-		case d.segs[seg].tokens[p.mark].kind == atom:
-			w = &strings.Builder{}
-			texts[[2]int{seg, p.mark}] = w
-		default:
-			w.WriteString(d.segs[seg].tokens[p.mark].raw)
+// writeSlot writes the part from at to the end of a slot's text.
+func (t *docxText) writeSlot(b *bytes.Buffer, at int64, s *slot, f filled) int64 {
+	b.Write(t.src[at:s.tag])
+	if len(f.before) > 0 {
+		b.WriteString("</w:r>")
+		writeRuns(b, f.before)
+		b.WriteString("<w:r>" + s.look)
+	}
+	b.WriteString(`<w:t xml:space="preserve">` + f.text)
+	if len(f.after) == 0 {
+		if s.end <= s.text || t.src[s.text-2] == '/' { // <w:t/>
+			b.WriteString("</w:t>")
+		}
+		return s.end
+	}
+	b.WriteString("</w:t></w:r>")
+	writeRuns(b, f.after)
+	end := s.end
+	if s.end > s.text && t.src[s.text-2] != '/' {
+		end += int64(bytes.IndexByte(t.src[s.end:], '>')) + 1
+	}
+	const closed = "</w:r>"
+	if bytes.HasPrefix(t.src[end:], []byte(closed)) { // nothing is left of the run
+		return end + int64(len(closed))
+	}
+	b.WriteString("<w:r>" + s.look)
+	return end
+}
+
+func writeRuns(b *bytes.Buffer, all []docxPiece) {
+	for _, p := range all {
+		b.WriteString("<w:r>" + p.look + `<w:t xml:space="preserve">` + p.text + "</w:t></w:r>")
+	}
+}
+
+// pieces takes the parts of a translated paragraph apart by how their text is to look.
+func (t *docxText) pieces(d *document, seg int, out string) [][]docxPiece {
+	var text strings.Builder
+	all := make([][]docxPiece, 1)
+	look := t.plain[[2]int{seg, 0}]
+	flush := func() {
+		if at := len(all) - 1; text.Len() > 0 {
+			all[at] = append(all[at], docxPiece{look, text.String()})
+			text.Reset()
 		}
 	}
+	for _, p := range parts(out) {
+		if p.mark < 0 {
+			text.WriteString(d.escape(p.text))
+			continue
+		}
+		if p.mark >= len(d.segs[seg].tokens) {
+			continue
+		}
+		switch tk := d.segs[seg].tokens[p.mark]; tk.kind {
+		case word, term:
+			text.WriteString(tk.raw)
+			continue
+		case opening:
+			flush()
+			look = t.looks[[2]int{seg, p.mark}]
+			continue
+		case closing:
+			flush()
+		case atom:
+			flush()
+			all = append(all, nil)
+		}
+		look = t.plain[[2]int{seg, len(all) - 1}]
+	}
+	flush()
+	return all
+}
+
+// fill puts pieces into the slots of one part in their order, each into one of its look if there still is one.
+func fill(slots []slot, all []docxPiece) []filled {
+	out := make([]filled, len(slots))
+	at := 0
+	for _, p := range all {
+		to := at
+		for to < len(slots) && (slots[to].same || slots[to].look != p.look) {
+			to++
+		}
+		last := len(slots) - 1
+		switch {
+		case to < len(slots):
+			out[to].text, at = p.text, to+1
+		case at < len(slots) && slots[at].inRun:
+			out[at].before = append(out[at].before, p)
+		case slots[last].inRun:
+			out[last].after = append(out[last].after, p)
+		default: // no run that could be divided
+			out[last].text += p.text
+		}
+	}
+	return out
 }
 
 // escapeXML escapes text and drops what XML cannot hold.

@@ -145,6 +145,7 @@ var (
 	mdSkeleton  = regexp.MustCompile("(?m)^[ >]*(#+|[-*+] (?:\\[[ xX]\\] )?|\\d+\\. )|```[^`]*```|`[^`\n]+`|\\]\\([^)]*\\)|!?\\[|\\*\\*|\\||\\{\\{\\w+\\}\\}|^---[\\s\\S]*?\n---$|^\\[\\d\\]:.*")
 	cueSkeleton = regexp.MustCompile(`(?m)^\d+$|.*-->.*|^WEBVTT.*|^NOTE.*|^STYLE\n.*|</?i>|\{\\an8\}|^- `)
 	textOfRun   = regexp.MustCompile(`<w:t[^>]*>[^<]*</w:t>`)
+	wholeRun    = regexp.MustCompile(`<w:r>.*?</w:r>`)
 	placeholder = regexp.MustCompile(`\{name\}|%s|\{\{name\}\}`)
 )
 
@@ -186,7 +187,11 @@ func skeleton(format string, data []byte) (s []string) {
 			if err != nil {
 				return []string{err.Error()}
 			}
-			s = append(s, f.Name, textOfRun.ReplaceAllString(string(body), "<w:t/>"))
+			text := textOfRun.ReplaceAllString(string(body), "<w:t/>")
+			runs := wholeRun.FindAllString(text, -1) // a look may go where its words go
+			runs = slices.DeleteFunc(runs, func(r string) bool { return !strings.Contains(r, "<w:t/>") && !strings.Contains(r, "<w:tab/>") })
+			slices.Sort(runs)
+			s = append(append(s, f.Name, wholeRun.ReplaceAllString(text, "")), slices.Compact(runs)...)
 		}
 		return s
 	}
