@@ -24,8 +24,9 @@ func (e *Engine) createClassifier(ctx context.Context, r *engine.Request) (int, 
 	var in struct {
 		Name        string `json:"name"`
 		Description string `json:"description"`
+		Model       string `json:"model"` // the product, which the gateway has read
 	}
-	if err := engine.Decode(r.Body, &in); err != nil {
+	if err := engine.DecodeStrict(r.Body, &in); err != nil {
 		return 0, nil, err
 	}
 	c, err := e.store.create(ctx, r.Owner, in.Name, in.Description)
@@ -41,8 +42,9 @@ func (e *Engine) editClassifier(ctx context.Context, r *engine.Request) (int, an
 	var in struct {
 		Description *string `json:"description"`
 		Live        *int64  `json:"live_version"`
+		Model       string  `json:"model"`
 	}
-	if err := engine.Decode(r.Body, &in); err != nil {
+	if err := engine.DecodeStrict(r.Body, &in); err != nil {
 		return 0, nil, err
 	}
 	if in.Live != nil && *in.Live < 1 {

@@ -8,7 +8,7 @@ import (
 
 // frequentWords are the commonest small words of languages whose short texts trigrams confuse.
 var frequentWords = map[string]string{
-	"en": "the of and to in is you that it he was for on are with as i his they be at this have from or had by but what some we can out other were all your when up use how said an each she which do their if will my would about no not there where please help want need me don't i'm it's",
+	"en": "the of and to in is you that it he was for on are with as i his they be at this have from or had by but what some we can out other were all your when up use how said an each she which do their if will my would about no not there where please help want need me hi hello hey yes thanks bye don't i'm it's",
 	"de": "der die das und ist ich nicht sie es ein eine zu in den mit auf für von wir du er wie was bin habe hat sind dem im auch so wenn noch nach wird bei einen kann mein meine sehr heute morgen bitte wo wann warum über aus",
 	"fr": "le la les de des et est je ne pas vous que qui un une dans pour en il elle nous sur ce cette avec mon ma mes son sa ses du au aux où quand comment mais très aujourd'hui c'est j'ai l' d' suis sont a été bonjour merci plus si",
 	"es": "el la los las de y que en es no un una por con para está su se lo como más pero mi me muy hoy dónde cuándo cómo yo tú él ella nosotros al del son soy tengo tiene este esta esto hay gracias qué si",

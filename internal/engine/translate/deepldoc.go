@@ -44,7 +44,7 @@ func readDeepLDocument(r *engine.Request) (*job, error) {
 		j.name = j.name[len(j.name)-200:]
 	}
 	j.format = formatOf(j.name)
-	return j, j.add(f.Files["file"][0].Data)
+	return j, j.addFile(j.name, f.Files["file"][0].Data)
 }
 
 func (e *Engine) uploadDocument(ctx context.Context, r *engine.Request, w engine.Writer) error {

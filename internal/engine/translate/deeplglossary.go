@@ -40,6 +40,11 @@ func newDeepLDict(d *Dictionary) deepLDict {
 
 func (d *deepLDict) read() (out Dictionary, err error) {
 	out = Dictionary{Source: d.Source, Target: d.Target}
+	for field, lang := range map[string]string{"source_lang": d.Source, "target_lang": d.Target} {
+		if _, err := concrete(field, lang); err != nil {
+			return out, err
+		}
+	}
 	if out.Terms, err = readTerms(d.Entries, d.Format); err != nil {
 		return out, err
 	}

@@ -1,8 +1,11 @@
 package translate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -17,11 +20,12 @@ type glossaryBody struct {
 	Terms        []Term       `json:"terms"`
 	TSV          string       `json:"tsv"` // terms as lines of source TAB target
 	Dictionaries []Dictionary `json:"dictionaries"`
+	Model        string       `json:"model"` // the product, which the gateway has read
 }
 
 func readGlossaryBody(raw []byte) (*glossaryBody, error) {
 	var b glossaryBody
-	if err := engine.Decode(raw, &b); err != nil {
+	if err := engine.DecodeStrict(raw, &b); err != nil {
 		return nil, err
 	}
 	if b.Source != "" || b.Target != "" || b.Terms != nil || b.TSV != "" {
@@ -69,6 +73,9 @@ func (e *Engine) createGlossary(ctx context.Context, r *engine.Request, w engine
 	if strings.TrimSpace(b.Name) == "" {
 		return engine.Invalid("name", "is missing")
 	}
+	if !slices.ContainsFunc(b.Dictionaries, func(d Dictionary) bool { return len(d.Terms) > 0 }) {
+		return engine.Invalid("terms", "is missing: a list of source and target terms")
+	}
 	g, err := e.store.createGlossary(ctx, r.Owner, b.Name, b.Dictionaries)
 	if err != nil {
 		return err
@@ -95,6 +102,9 @@ func (e *Engine) updateGlossary(ctx context.Context, r *engine.Request, w engine
 	if err != nil {
 		return err
 	}
+	if b.Name == "" && len(b.Dictionaries) == 0 {
+		return engine.Invalid("name", "is missing; give a name, or source, target and terms")
+	}
 	g, err := e.store.changeGlossary(ctx, r.Owner, r.Params["glossary"], b.Name, b.Dictionaries, false)
 	if err != nil {
 		return err
@@ -119,6 +129,7 @@ type memoryBody struct {
 		Source     string `json:"source"`
 		Target     string `json:"target"`
 	} `json:"units"`
+	Model string `json:"model"` // the product, which the gateway has read
 }
 
 // addMemory stores units of JSON, of a TMX file or of a TSV file (the format by content type, or by the file's name).
@@ -160,18 +171,17 @@ func readUnitsOf(r *engine.Request) ([]Unit, error) {
 		return readTSV(data, source, target)
 	}
 	var b memoryBody
-	if err := engine.Decode(data, &b); err != nil {
+	if err := engine.DecodeStrict(data, &b); err != nil {
 		return nil, err
 	}
 	var units []Unit
-	for _, u := range b.Units {
-		if u.Source == "" {
-			u.Source = b.Source
+	for i, u := range b.Units {
+		for _, text := range [][2]string{{"source_text", u.SourceText}, {"target_text", u.TargetText}} {
+			if text[1] == "" {
+				return nil, engine.Invalid("units["+strconv.Itoa(i)+"]."+text[0], "is missing: the text; source and target are its languages")
+			}
 		}
-		if u.Target == "" {
-			u.Target = b.Target
-		}
-		units = append(units, Unit{u.SourceText, u.TargetText, u.Source, u.Target})
+		units = append(units, Unit{u.SourceText, u.TargetText, cmp.Or(u.Source, b.Source), cmp.Or(u.Target, b.Target)})
 	}
 	if len(units) == 0 {
 		return nil, engine.Invalid("units", "is missing: a list of source_text and target_text")

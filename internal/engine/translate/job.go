@@ -19,6 +19,7 @@ type job struct {
 	owner    string
 	source   string // normalised; auto: to be identified
 	target   string
+	fields   [2]string // what the contract calls source and target
 	format   string
 	docs     []*document
 	terms    []Term   // of an inline glossary
@@ -168,7 +169,7 @@ func (w *work) prepare(ctx context.Context) error {
 	w.t.Source = j.source
 	if j.source == auto {
 		w.t.Source, w.t.Confidence = w.e.identify(w.sample())
-		w.reconsider()
+		w.reconsider(ctx)
 		w.t.Confidence = math.Round(w.t.Confidence*1000) / 1000
 		w.t.Detected = true
 		if w.t.Source == "" {
@@ -181,23 +182,11 @@ func (w *work) prepare(ctx context.Context) error {
 	if w.t.Detected && w.t.Source == "zh" && j.target == "en" && traditional(w.sample()) {
 		w.t.Source = "zh-Hant" // read all the same; the caller learns what it is
 	}
-	up := upstreamOf(ctx)
-	if up != nil && j.engine == "" {
-		w.route = up.route(w.t.Source, j.target)
-	} else {
-		w.route = w.e.routes.find(w.t.Source, j.target, j.engine)
-	}
-	if base, _, regional := strings.Cut(w.t.Source, "-"); w.route == nil && regional && base != "zh" {
-		w.route = w.e.routes.find(base, j.target, j.engine)
-	}
-	if base, _, regional := strings.Cut(j.target, "-"); w.route == nil && regional && base != "zh" {
-		w.route = w.e.routes.find(w.t.Source, base, j.engine)
-		if w.t.Source == base {
+	if w.route = w.e.way(ctx, j, w.t.Source); w.route == nil {
+		if base, _, regional := strings.Cut(j.target, "-"); regional && base != "zh" && base == w.t.Source {
 			return nil
 		}
-	}
-	if w.route == nil {
-		return w.e.noRoute(w.t.Source, j.target, j.engine, w.t.Detected)
+		return w.e.noRoute(j, w.t.Source, w.t.Detected)
 	}
 	w.t.Engine, w.t.Model, w.t.Quality, w.t.Via = w.route.engine(), w.route.model(), w.route.quality(), w.route.via()
 	for hint, given := range map[string]bool{"context": j.hints.context != "", "formality": j.hints.formality != ""} {
@@ -218,17 +207,33 @@ func (w *work) prepare(ctx context.Context) error {
 	return nil
 }
 
+// way plans how a job gets from a language to its target: by the larger model if there is one and no engine is named, and by the language
+// without its region if there is nothing for that. nil: there is no way.
+func (e *Engine) way(ctx context.Context, j *job, from string) route {
+	if up := upstreamOf(ctx); up != nil && j.engine == "" {
+		return up.route(from, j.target)
+	}
+	r := e.routes.find(from, j.target, j.engine)
+	if base, _, regional := strings.Cut(from, "-"); r == nil && regional && base != "zh" {
+		r = e.routes.find(base, j.target, j.engine)
+	}
+	if base, _, regional := strings.Cut(j.target, "-"); r == nil && regional && base != "zh" {
+		r = e.routes.find(from, base, j.engine)
+	}
+	return r
+}
+
 // unsure is a confidence below which a language that was identified is no better than a likely one: a greeting of two
 // words could be of several.
 const unsure = 0.75
 
 // reconsider takes a likely source for an unsure one from which there is no way, or of which next to nothing is known.
-func (w *work) reconsider() {
-	if w.t.Confidence >= unsure || w.t.Confidence >= 0.5 && w.e.routes.find(w.t.Source, w.j.target, w.j.engine) != nil {
+func (w *work) reconsider(ctx context.Context) {
+	if w.t.Confidence >= unsure || w.t.Confidence >= 0.5 && w.e.way(ctx, w.j, w.t.Source) != nil {
 		return
 	}
 	likely, sure := guess(w.sample())
-	if likely != "" && likely != w.t.Source && (likely == w.j.target || w.e.routes.find(likely, w.j.target, w.j.engine) != nil) {
+	if likely != "" && likely != w.t.Source && (likely == w.j.target || w.e.way(ctx, w.j, likely) != nil) {
 		w.t.Source, w.t.Confidence = likely, sure
 	}
 }
@@ -269,33 +274,36 @@ func (n *noPair) Error() string { return "no pair " + n.from + "-" + n.to }
 // into lists the targets that there are.
 func (n *noPair) into() string { return strings.Join(n.targets, ", ") }
 
-// noRoute tells why there is no translation between the languages, the first of which may have been identified.
-func (e *Engine) noRoute(from, to, named string, identified bool) error {
-	if named != "" && named != e.dict.name() && named != e.apt.name() {
+// noRoute tells why there is no translation from a language, which may have been identified, to a job's target.
+func (e *Engine) noRoute(j *job, from string, identified bool) error {
+	if j.engine != "" && j.engine != e.dict.name() && j.engine != e.apt.name() {
 		return engine.Invalid("engine", "is not an engine here; GET /v1/translate/languages lists them")
 	}
-	if pkg := knownPair(from, to); pkg != "" && named != e.dict.name() && len(e.apt.pairs()) == 0 {
+	if j.engine != "" && e.routes.find(from, j.target, "") != nil {
+		return engine.Invalid("engine", "does not translate between these languages; leave it out, and another one does")
+	}
+	if pkg := knownPair(from, j.target); pkg != "" && j.engine != e.dict.name() && len(e.apt.pairs()) == 0 {
 		return engine.Missing("Apertium with the package " + pkg)
 	}
-	for _, side := range []struct{ field, lang string }{{"source", from}, {"target", to}} {
-		if base, _, _ := strings.Cut(side.lang, "-"); names[side.lang] == "" && names[base] == "" {
-			return engine.Invalid(side.field, "is not a language that is known here; GET /v1/translate/languages lists them")
+	for i, lang := range []string{from, j.target} {
+		if base, _, _ := strings.Cut(lang, "-"); names[lang] == "" && names[base] == "" {
+			return engine.Invalid(j.fields[i], "is not a language that is known here; GET /v1/translate/languages lists them")
 		}
 	}
-	n := &noPair{from: from, to: to, identified: identified}
+	n := &noPair{from: from, to: j.target, identified: identified}
 	for _, r := range e.routes.reachable() {
 		if r[0].from == from {
 			n.targets = append(n.targets, r[len(r)-1].to)
 		}
 	}
-	err := problem.As(engine.NeedsUpstream("translation from " + languageName(from) + " to " + languageName(to)))
+	err := problem.As(engine.NeedsUpstream("translation from " + languageName(from) + " to " + languageName(j.target)))
 	if identified {
-		err = err.WithField("source", "was identified as %q; give it if it is another", from)
+		err = err.WithField(j.fields[0], "was identified as %q; give it if it is another", from)
 	}
 	if len(n.targets) == 0 {
-		return err.WithField("source", "there is no translation from %q here", from).Because(n)
+		return err.WithField(j.fields[0], "there is no translation from %q here", from).Because(n)
 	}
-	return err.WithField("target", "from %q there are: %s", from, n.into()).Because(n)
+	return err.WithField(j.fields[1], "from %q there are: %s", from, n.into()).Because(n)
 }
 
 func languageName(l string) string {
@@ -460,10 +468,15 @@ func (w *work) machines(ctx context.Context, batch []*unit) error {
 		}
 	}
 	for i, u := range todo {
-		u.out, u.done = texts[i], true
+		if u.out, u.done = texts[i], true; strings.IndexFunc(texts[i], says) < 0 { // words that the other language is thought to have no need of
+			u.out = u.s.text
+		}
 	}
 	return nil
 }
+
+// says reports whether a character tells the reader something.
+func says(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsSymbol(r) || isMark(r) }
 
 // hop translates sentences by one machine. A sentence whose marks do not come back as they went is translated again in
 // the pieces between them, which cannot lose them.

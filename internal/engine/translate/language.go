@@ -61,7 +61,7 @@ var threeLetters = map[string]string{
 
 // stopWords are frequent words that tell Latin languages apart.
 var stopWords = map[string]string{
-	"en": "i the and is are was am like me were you that this with for not have of to in it he she they we what do from be at on will would can has had your my his",
+	"en": "hi hello hey bye ok yes please thanks i the and is are was am like me were you that this with for not have of to in it he she they we what do from be at on will would can has had your my his",
 	"es": "el la los las que es y no en una por con para pero está están muy como más qué del al lo se su sus me te yo él ella hay fue son ¿",
 	"ca": "el els les és i una amb però per què molt més aquest aquesta del dels al no en seva seu són hi ha fou jo tu també nosaltres",
 	"fr": "le la les des est et un une dans que qui pour pas avec sur nous vous je il elle ce cette sont mais très au aux du être à",

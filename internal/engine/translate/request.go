@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"path"
@@ -147,6 +148,7 @@ func (b *body) job(owner string) (*job, error) {
 // languages reads source and target; the names are the fields' as the contract calls them.
 func (j *job) languages(sourceField, source, targetField, target string) error {
 	var ok bool
+	j.fields = [2]string{sourceField, targetField}
 	if j.source, ok = normal(source); !ok {
 		return engine.Invalid(sourceField, `must be a language code such as "en", "zh" or "pt-BR", or be left out to have it identified`)
 	}
@@ -247,8 +249,22 @@ func readFile(r *engine.Request) (*job, error) {
 		return nil, err
 	}
 	j.file, j.name = true, files[0].Name
-	return j, j.add(files[0].Data)
+	return j, j.addFile(files[0].Name, files[0].Data)
 }
+
+// otherFiles are names of files that hold something else than text, or hold it in a way that is not read here.
+const otherFiles = " .exe .dll .so .bin .class .jar .apk .zip .gz .7z .rar .tar .pdf .doc .xls .xlsx .ppt .pptx .odt .ods .odp .rtf .epub .png .jpg .jpeg .gif .webp .bmp .tif .tiff .mp3 .wav .ogg .mp4 .mov "
+
+// addFile takes an uploaded document apart, if it is one.
+func (j *job) addFile(name string, data []byte) error {
+	if ext := strings.ToLower(path.Ext(name)); j.format == formatText && among(otherFiles, ext) || j.format != formatDOCX && bytes.ContainsFunc(data[:min(len(data), textBody)], control) {
+		return problem.New(problem.Unprocessable, "translate.not_text", "the file is no text; send text, HTML, Markdown, JSON, SRT, VTT or DOCX")
+	}
+	return j.add(data)
+}
+
+// control reports whether no text has the character.
+func control(r rune) bool { return r < ' ' && !strings.ContainsRune("\t\n\v\f\r\x1b", r) }
 
 func quoted(s string) json.RawMessage {
 	q, err := json.Marshal(s)

@@ -98,10 +98,8 @@ func (e *Engine) serveSpeech(ctx context.Context, r *engine.Request, w engine.Wr
 	if s.answer != "text" && e.o.Speak == nil {
 		return engine.Missing("speech synthesis")
 	}
-	if s.j.source != auto && s.j.engine == "" {
-		if s.j.source != s.j.target && e.routes.find(s.j.source, s.j.target, "") == nil { // before the costly part
-			return e.noRoute(s.j.source, s.j.target, "", false)
-		}
+	if s.j.source != auto && s.j.source != s.j.target && e.way(ctx, s.j, s.j.source) == nil { // before the costly part
+		return e.noRoute(s.j, s.j.source, false)
 	}
 	language := s.j.source
 	if language == auto {
