@@ -22,10 +22,22 @@ const (
 	depth = 50
 )
 
-// posting says how often a term is in a passage.
+// posting says how often a term is in a passage; sample, that it is in its samples of code alone.
 type posting struct {
 	passage int32
 	count   uint16
+	sample  bool
+}
+
+// sampleWeight is what a word counts that is in samples alone, however often: they are made up, and their passage is of something else.
+const sampleWeight = 0.3
+
+// weight is what the posting counts of a term's occurrences.
+func (p posting) weight() float64 {
+	if p.sample {
+		return sampleWeight
+	}
+	return float64(p.count)
 }
 
 // place is where a passage is: its document and its number there.
@@ -36,7 +48,8 @@ type indexed struct {
 	id, title, source, kind, language string
 	text                              string
 	passages                          []passage
-	vectors                           []int8 // of all passages, one after the other; nil: none
+	samples                           [][2]int // spans of text
+	vectors                           []int8   // of all passages, one after the other; nil: none
 	dim                               int
 }
 
@@ -61,6 +74,7 @@ func build(revision int64, docs []indexed) *index {
 	count := map[string]int{}
 	for d := range docs {
 		doc := &docs[d]
+		doc.samples = samples(doc.text)
 		ix.bytes += int64(len(doc.text) + len(doc.vectors) + 64*len(doc.passages))
 		for p, ps := range doc.passages {
 			clear(count)
@@ -71,12 +85,18 @@ func build(revision int64, docs []indexed) *index {
 					n++
 				}
 			}
-			note(doc.text[ps.Start:ps.End], 1)
+			prose, sample := without(doc.text, doc.samples, ps.Start, ps.End)
+			note(prose, 1)
 			note(ps.Heading, headingWeight)
 			if ps.Heading == "" {
 				note(doc.title, 1)
 			}
 			at := int32(len(ix.places))
+			for _, t := range terms(sample) {
+				if n++; count[t] == 0 {
+					count[t] = -1
+				}
+			}
 			ix.places = append(ix.places, place{int32(d), int32(p)})
 			ix.lengths = append(ix.lengths, int32(n))
 			total += n
@@ -85,7 +105,7 @@ func build(revision int64, docs []indexed) *index {
 				ix.chars[r]++
 			}
 			for t, c := range count {
-				ix.terms[t] = append(ix.terms[t], posting{at, uint16(min(c, math.MaxUint16))})
+				ix.terms[t] = append(ix.terms[t], posting{at, uint16(min(max(c, 1), math.MaxUint16)), c < 0})
 			}
 		}
 	}
@@ -195,14 +215,18 @@ func (ix *index) counts(c concept, lang string) map[int32]float64 {
 func (ix *index) said(ways []way, lang string) map[int32]float64 {
 	out := map[int32]float64{}
 	add := func(at int32, n float64) {
-		if lang == "" || ix.docs[ix.places[at].doc].language == lang {
+		switch {
+		case lang != "" && ix.docs[ix.places[at].doc].language != lang:
+		case n <= sampleWeight: // in as many ways as it may be said
+			out[at] = max(out[at], n)
+		default:
 			out[at] += n
 		}
 	}
 	for _, w := range ways {
 		if len(w.terms) == 1 {
 			for _, p := range ix.terms[w.terms[0]] {
-				add(p.passage, w.weight*float64(p.count))
+				add(p.passage, w.weight*p.weight())
 			}
 			continue
 		}
@@ -221,9 +245,9 @@ func (ix *index) together(terms []string) map[int32]float64 {
 		for _, p := range ix.terms[t] {
 			switch n, ok := out[p.passage]; {
 			case i == 0:
-				next[p.passage] = float64(p.count)
+				next[p.passage] = p.weight()
 			case ok:
-				next[p.passage] = min(n, float64(p.count))
+				next[p.passage] = min(n, p.weight())
 			}
 		}
 		out = next
@@ -256,7 +280,7 @@ func (ix *index) lexical(q query) []hit {
 			if !c.pair {
 				h.cover += share * min(1, n)
 			}
-			if c.weight >= fillerWeight*2 && !c.pair {
+			if c.weight >= fillerWeight*2 && !c.pair && n > sampleWeight {
 				h.found++
 			}
 			h.bm25 += w * n * (bm25K + 1) / (n + bm25K*(1-bm25B+bm25B*float64(ix.lengths[at])/ix.average))
@@ -296,7 +320,8 @@ func (ix *index) cover(q query, all float64, hits []hit) {
 		h := &hits[i]
 		asked := all
 		if len(q.runs) > 0 {
-			_, p, text := ix.passage(*h)
+			doc, p, _ := ix.passage(*h)
+			text, _ := without(doc.text, doc.samples, p.Start, p.End)
 			text = p.Heading + "\n" + text
 			for _, r := range q.runs {
 				got, missed, words := ix.pieces(r.text, text)

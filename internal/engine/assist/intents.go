@@ -63,7 +63,7 @@ func learn(ctx context.Context, labels []string, examples [][]string, by teacher
 		for _, text := range list {
 			at := int32(len(u.examples))
 			for t, n := range features(text) {
-				u.posting[t] = append(u.posting[t], posting{at, n})
+				u.posting[t] = append(u.posting[t], posting{passage: at, count: n})
 			}
 			u.examples = append(u.examples, example{label: l})
 			texts, names = append(texts, text), append(names, labels[l])

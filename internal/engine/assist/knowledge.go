@@ -179,11 +179,13 @@ func (e *Engine) prepare(ctx context.Context, in *input) (searchData, error) {
 	if e.o.Embed == nil || !slices.Contains(e.o.EmbedLanguages, in.language) {
 		return s, nil
 	}
+	code := samples(in.text)
 	for from := 0; from < len(s.Passages); from += embedBatch {
 		batch := s.Passages[from:min(from+embedBatch, len(s.Passages))]
 		texts := make([]string, len(batch))
 		for i, p := range batch {
-			texts[i] = strings.TrimSpace(p.Heading + "\n" + in.text[p.Start:p.End])
+			prose, _ := without(in.text, code, p.Start, p.End)
+			texts[i] = strings.TrimSpace(p.Heading + "\n" + prose)
 		}
 		vectors, err := e.o.Embed(ctx, texts)
 		if err != nil || len(vectors) != len(texts) {

@@ -65,6 +65,71 @@ func sections(text string) []section {
 	return append(out, cur)
 }
 
+// samples are the spans of a text that are samples of code: what Markdown fences, and what it indents by four where that goes on
+// no list. A text without headings is no Markdown: what is indented there is text.
+func samples(text string) [][2]int {
+	var out [][2]int
+	add := func(from, to int) {
+		if n := len(out); n > 0 && out[n-1][1] == from {
+			out[n-1][1] = to
+			return
+		}
+		out = append(out, [2]int{from, to})
+	}
+	fence, list, marked := false, false, false
+	blank := true // the line before, or code
+	for at := 0; at < len(text); {
+		end := len(text)
+		if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
+			end = at + i + 1
+		}
+		line := strings.TrimRight(text[at:end], " \t\r\n")
+		own := strings.TrimLeft(line, " ")
+		indented := strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t")
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "```"):
+			fence = !fence
+			add(at, end)
+		case fence:
+			add(at, end)
+		case line == "":
+			blank = true
+		case indented && blank && !list:
+			add(at, end)
+		default:
+			level, _ := heading(line)
+			marked = marked || level > 0
+			list = strings.HasPrefix(own, "- ") || strings.HasPrefix(own, "* ") || strings.HasPrefix(own, "+ ") || ordered(own) || list && line[0] == ' '
+			blank = level > 0
+		}
+		at = end
+	}
+	if !marked {
+		return nil
+	}
+	return out
+}
+
+// without is text[from:to] without the spans that are cut out of it, and these.
+func without(text string, cuts [][2]int, from, to int) (rest, out string) {
+	var r, o strings.Builder
+	at := from
+	for _, c := range cuts {
+		if c[1] <= from || c[0] >= to {
+			continue
+		}
+		a, b := max(c[0], from), min(c[1], to)
+		r.WriteString(text[at:a])
+		o.WriteString(text[a:b])
+		at = b
+	}
+	if at == from {
+		return text[from:to], ""
+	}
+	r.WriteString(text[at:to])
+	return r.String(), o.String()
+}
+
 func heading(line string) (level int, title string) {
 	for level < len(line) && line[level] == '#' {
 		level++

@@ -87,7 +87,7 @@ var words = sync.OnceValue(func() *lexicon {
 	}
 	for line := range lexiconLines(fillerFile) {
 		for _, w := range strings.Fields(line) {
-			l.fillers[stem(w)] = true
+			l.fillers[w], l.fillers[stem(w)] = true, true
 		}
 	}
 	for line := range lexiconLines(fillerFileZH) {
@@ -177,7 +177,7 @@ next:
 					c.parts = append(c.parts, way{[]string{t}, partWeight})
 				}
 			}
-			if n == 1 && l.fillers[stems[i]] {
+			if n == 1 && l.fillers[run[i].text] { // goods are not good
 				c.weight = fillerWeight
 			}
 			out = append(out, c)

@@ -46,3 +46,25 @@ func TestQuery(t *testing.T) {
 		t.Error("nothing asks something")
 	}
 }
+
+// TestSamples: what is a sample of code in Markdown, and nothing else, is one; it answers no question by words that it alone has.
+func TestSamples(t *testing.T) {
+	const doc = "# A\n\nCall it:\n\n    curl -d \"delivery\"\n\n    more\n\ntext\n    wrapped\n\n- item\n\n    of the list\n\nend\n```sh\nfenced\n```\nlast\n"
+	rest, out := without(doc, samples(doc), 0, len(doc))
+	if out != "    curl -d \"delivery\"\n    more\n```sh\nfenced\n```\n" || strings.Contains(rest, "curl") || !strings.Contains(rest, "of the list") || !strings.Contains(rest, "wrapped") {
+		t.Errorf("%q", out)
+	}
+	if rest, out := without(doc, samples(doc), 20, len(doc)-3); len(rest)+len(out) != len(doc)-23 {
+		t.Errorf("%q %q", rest, out)
+	}
+	for _, text := range []string{"Plain\n\n    indented text\n", "", "\n\n", "    only"} {
+		if s := samples(text); s != nil {
+			t.Errorf("%q: %v", text, s)
+		}
+	}
+	ix := build(1, []indexed{{text: doc, passages: split(doc)}})
+	q := asQuery("How long does delivery take?")
+	if hits := ix.search(q, 1); len(hits) != 1 || hits[0].confidence(q.asked()) >= defaultThreshold || hits[0].found != 0 {
+		t.Errorf("%+v", hits)
+	}
+}
