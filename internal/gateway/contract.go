@@ -238,9 +238,12 @@ func safeType(kind string) string {
 
 // endRouteStream closes the call, then ends its stream.
 func (c *Call) endRouteStream(w *engineWriter) (route.Outcome, error) {
-	c.digest.Write(w.buf)
 	if c.opened {
 		c.price()
+		w.buf = c.appendCostEvent(w.buf)
+	}
+	c.digest.Write(w.buf)
+	if c.opened {
 		if err := c.conclude(spool.Completed); err != nil {
 			if c.started {
 				c.breakOff(problem.As(err), spool.Completed)
@@ -264,6 +267,18 @@ func (c *Call) endRouteStream(w *engineWriter) (route.Outcome, error) {
 		return route.Gone, c.goneBecause(err)
 	}
 	return route.Success, nil
+}
+
+// appendCostEvent tells what a stream has cost, for which a header is too late, after what else it has to tell. The streams
+// of vendors' own shapes have no place for it: their clients know their events alone.
+func (c *Call) appendCostEvent(dst []byte) []byte {
+	if c.Route.Style != engine.Problem {
+		return dst
+	}
+	dst = append(append(dst, `data: {"type":"usage","cost":`...), c.costNumber()...)
+	dst = append(append(dst, `,"currency":"`...), c.offer.Currency...)
+	dst = append(append(dst, `","units":`...), meter.Quantity(c.units)...)
+	return append(append(append(dst, `,"meter":"`...), c.rec.Meter...), "\"}\n\n"...)
 }
 
 // engineWriter takes an engine's answer. A whole one is kept until the call is closed; of a stream what was flushed is

@@ -427,7 +427,8 @@ func TestStreamedTranslation(t *testing.T) {
 	x := startDemo(t, nil)
 	a := x.post("/v1/translate", x.key, `{"texts":["Good morning","Thank you"],"source":"en","target":"zh","stream":true}`)
 	list := events(a.body)
-	if a.err != nil || len(list) < 3 || !strings.Contains(list[len(list)-1], `"type":"done"`) || a.header.Get("Content-Type") != "text/event-stream" {
+	if a.err != nil || len(list) < 4 || !strings.Contains(list[len(list)-2], `"type":"done"`) ||
+		list[len(list)-1] != `{"type":"usage","cost":0.000105,"currency":"USD","units":21,"meter":"characters"}` || a.header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("%v %s", a.err, a.body)
 	}
 	if n := x.Spool.Inflight(); n != 0 {

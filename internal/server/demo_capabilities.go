@@ -151,7 +151,11 @@ func (d *demo) seedEngines(ctx context.Context) error {
 func (d *demo) greetEngines(w io.Writer) error {
 	fmt.Fprintf(w, "The platform's own engines, each with its price in the catalogue:\n\n")
 	for _, s := range shelf() {
-		fmt.Fprintf(w, "  # %s\n  curl -H \"Authorization: Bearer $TOLLGATE_KEY\" %s\n", s.product.Title.En, s.try)
+		title := s.product.Title.En
+		if _, speaks := d.engines.speech.Able(); s.upstream == "speech" && !speaks {
+			title += ", once scripts/install-engines has installed a voice"
+		}
+		fmt.Fprintf(w, "  # %s\n  curl -H \"Authorization: Bearer $TOLLGATE_KEY\" %s\n", title, s.try)
 	}
 	fmt.Fprintf(w, "  # without a key: the free tier\n  curl -H 'Content-Type: application/json' %s/translate -d '{\"text\":\"good morning\",\"sourceLanguage\":\"en\",\"targetLanguage\":\"zh\"}'\n\n", d.Config.PublicURL)
 	if n := d.engines.installable(); n > 0 {

@@ -164,8 +164,8 @@ func (h *Hold) Leases(r *spool.Record) {
 }
 
 var (
-	errWallet  = problem.New(problem.Funds, "settle.wallet_exhausted", "the wallet does not cover this call; top it up, lower max_tokens, or wait for running calls to end")
-	errBudget  = problem.New(problem.Funds, "settle.budget_exhausted", "the budget of this key does not cover this call; raise it, lower max_tokens, or wait for running calls to end")
+	errWallet  = problem.New(problem.Funds, "settle.wallet_exhausted", "the wallet does not cover this call; top it up, ask for less (a lower max_tokens, a shorter text), or wait for running calls to end")
+	errBudget  = problem.New(problem.Funds, "settle.budget_exhausted", "the budget of this key does not cover this call; raise it, ask for less (a lower max_tokens, a shorter text), or wait for running calls to end")
 	errNoLease = problem.New(problem.Unavailable, "settle.no_lease", "the platform cannot reserve credit now; try again in a moment").After(2 * time.Second)
 	errMany    = problem.New(problem.Forbidden, "settle.too_many_budgets", "too many budgets apply to this key; remove some")
 	errCross   = problem.New(problem.Forbidden, "settle.budget_currency", "a budget of this key is in another currency than the product is sold in; use a key without it")
