@@ -368,15 +368,8 @@ func (c *Call) builtin(x *target) (route.Outcome, error) {
 	}
 	err := x.up.builtin.Serve(context.Background(), c.op.name, body, w)
 	switch {
-	case err != nil && c.started:
-		if !c.closed {
-			c.breakOff(errBroken.Because(err), spool.UpstreamLost)
-		}
-		return verdict(err), err
-	case problem.Is(err, problem.ClientGone):
-		return route.Gone, err
 	case err != nil:
-		return route.Failure, errUpstream.Because(err)
+		return c.engineFailed(err)
 	case w.stream:
 		v, _, err := c.endOfStream()
 		return v, err

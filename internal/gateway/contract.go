@@ -158,7 +158,7 @@ func (c *Call) runEngine(x *target, e engine.Engine, upstream func(context.Conte
 		err = w.err
 	}
 	if err != nil {
-		return c.engineFailed(w, err)
+		return c.engineFailed(err)
 	}
 	if w.stream {
 		return c.endRouteStream(w)
@@ -170,7 +170,7 @@ func (c *Call) runEngine(x *target, e engine.Engine, upstream func(context.Conte
 }
 
 // engineFailed tells what an engine's error means for the call and for other targets.
-func (c *Call) engineFailed(w *engineWriter, err error) (route.Outcome, error) {
+func (c *Call) engineFailed(err error) (route.Outcome, error) {
 	e := problem.As(err)
 	switch {
 	case c.Cancel.Cancelled() || e.Kind == problem.ClientGone:
@@ -182,7 +182,7 @@ func (c *Call) engineFailed(w *engineWriter, err error) (route.Outcome, error) {
 		if !c.closed {
 			c.breakOff(errBroken.Because(err), spool.UpstreamLost)
 		}
-		return route.Failure, err
+		return verdict(err), err
 	}
 	switch e.Kind {
 	case problem.Unavailable, problem.Upstream, problem.Timeout: // another target may do better; an engine that lacks a part is not ill

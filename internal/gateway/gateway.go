@@ -37,8 +37,8 @@ import (
 
 // Builtin is an engine in this process, mounted as an upstream builtin://name.
 type Builtin interface {
-	// Serve answers the operation ("chat/completions", "embeddings") in the OpenAI dialect, its refusals
-	// included. It returns when the answer is complete; an error means that it broke off.
+	// Serve answers the operation ("chat/completions", "embeddings") in the OpenAI dialect. It returns when the answer is complete. An
+	// error before the answer began is told to the caller; one after it means that the answer broke off.
 	Serve(ctx context.Context, operation string, body []byte, w BuiltinWriter) error
 }
 

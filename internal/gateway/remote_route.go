@@ -258,7 +258,7 @@ func (c *Call) forwardStream() (route.Outcome, time.Duration, error) {
 				err2 = w.Flush()
 			}
 			if err2 != nil {
-				v, err := c.engineFailed(w, err2)
+				v, err := c.engineFailed(err2)
 				return v, 0, err
 			}
 		}

@@ -72,7 +72,7 @@ func (e *Engine) ServeChat(ctx context.Context, body []byte, w Writer) error {
 func (e *Engine) ServeEmbeddings(ctx context.Context, body []byte, w Writer) error {
 	data, err := embeddings(body)
 	if err != nil {
-		return refuse(w, err, english)
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err

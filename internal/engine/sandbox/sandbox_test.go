@@ -16,6 +16,7 @@ import (
 	"github.com/tollgate-io/tollgate/docs"
 	"github.com/tollgate-io/tollgate/internal/llm"
 	"github.com/tollgate-io/tollgate/internal/llm/openai"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // sheet is a Writer that keeps what it gets, and fails after so many writes if fail is set.
@@ -326,9 +327,9 @@ func TestEmbeddingsRefuses(t *testing.T) {
 		`{"model":"m","input":"a","encoding_format":"int8"}`:                          "llm.encoding_format",
 		`{"model":"m","input":["a"` + strings.Repeat(`,"a"`, openai.MaxInputs) + `]}`: "llm.too_many_inputs",
 	} {
-		s := embed(t, e, body)
-		if r := decode(t, s); s.status != 400 || r.Error.Code != code {
-			t.Errorf("%.60s: %d %s", body, s.status, s.body.Bytes())
+		var s sheet
+		if err := e.ServeEmbeddings(t.Context(), []byte(body), &s); problem.As(err).ID != code || s.status != 0 {
+			t.Errorf("%.60s: %v %s", body, err, s.body.Bytes())
 		}
 	}
 }

@@ -13,17 +13,12 @@ type Writer interface {
 	Write(p []byte) error
 }
 
-// ServeEmbeddings answers the body of an embeddings request of the OpenAI dialect. What the caller did wrong is answered with
-// status and error object; the returned error is only for a caller that is gone.
+// ServeEmbeddings answers the body of an embeddings request of the OpenAI dialect. What the caller did wrong is the error, a
+// *problem.Error, before anything is written.
 func (e *Engine) ServeEmbeddings(ctx context.Context, body []byte, w Writer) error {
 	answer, err := e.embeddings(ctx, body)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	if err != nil {
-		p := problem.As(err)
-		w.Header(p.Kind.Status(), "application/json")
-		return w.Write(openai.AppendError(nil, p, "en", ""))
+		return err
 	}
 	w.Header(200, "application/json")
 	return w.Write(answer)

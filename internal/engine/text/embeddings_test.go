@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tollgate-io/tollgate/internal/engine"
+	"github.com/tollgate-io/tollgate/internal/problem"
 )
 
 // embedded takes an answer of ServeEmbeddings.
@@ -77,8 +78,9 @@ func TestServeEmbeddings(t *testing.T) {
 			`{"model":"vectors"}`:                                                       "",
 			`{"model":"vectors","input":["` + strings.Repeat(`x","`, MaxInputs) + `"]}`: "llm.too_many_inputs",
 		} {
-			if w := serve(body); w.status != 400 || !strings.Contains(w.String(), want) || !strings.Contains(w.String(), `"error"`) {
-				t.Errorf("%.60s: %d %s", body, w.status, w.String())
+			w := &embedded{}
+			if err := e.ServeEmbeddings(context.Background(), []byte(body), w); !problem.Is(err, problem.Invalid) || !strings.Contains(err.Error(), want) || w.status != 0 {
+				t.Errorf("%.60s: %v %s", body, err, w.String())
 			}
 		}
 	}
