@@ -61,6 +61,9 @@ func main() {
 	case "load":
 		err = load(*target)
 	default:
+		if *engineDir == "" { // with engines, a demo computes vectors of the manual while it is measured
+			os.Setenv("TOLLGATE_ENGINES", "none")
+		}
 		switch {
 		case *streams > 0:
 			err = memory(*binary, *streams)
