@@ -196,6 +196,9 @@ func TestLoops(t *testing.T) {
 		r.Wake("looks")
 		r.Wake("nobody")
 		<-time.After(2*time.Minute + time.Second)
+		if list := r.Failing(); len(list) != 2 || list[0].Loop != "fails" || list[0].Times != 6 || list[0].Err.Error() != "fault" || list[1].Loop != "panics" {
+			t.Errorf("failing: %+v", list)
+		}
 		r.Stop()
 		r.Stop()
 		s := time.Second

@@ -14,7 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,12 +66,20 @@ type Runner struct {
 	lease   Lease // of the leader, while held is set
 	held    context.Context
 	abandon context.CancelFunc // ends held
+	failing map[string]Failing // by the loop's name
+}
+
+// Failing is a loop whose last look failed.
+type Failing struct {
+	Loop  string
+	Times int // in a row
+	Err   error
 }
 
 // New returns a runner without loops.
 func New(d *db.DB, c clock.Clock, log *slog.Logger) *Runner {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Runner{db: d, clock: c, log: log, holder: db.NewID("node", c.Now()), ctx: ctx, cancel: cancel}
+	return &Runner{db: d, clock: c, log: log, holder: db.NewID("node", c.Now()), ctx: ctx, cancel: cancel, failing: map[string]Failing{}}
 }
 
 // Add adds a loop. It must not be called after Start.
@@ -118,6 +129,26 @@ func (r *Runner) Leader() (Lease, bool) {
 	return r.lease, r.held != nil
 }
 
+// Failing lists the loops whose last look failed, by name.
+func (r *Runner) Failing() []Failing {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Values(r.failing), func(a, b Failing) int { return strings.Compare(a.Loop, b.Loop) })
+}
+
+// note keeps how a loop's last look went, and returns how often it has failed in a row.
+func (r *Runner) note(loop string, err error) (failures int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		delete(r.failing, loop)
+		return 0
+	}
+	failures = r.failing[loop].Times + 1
+	r.failing[loop] = Failing{loop, failures, err}
+	return failures
+}
+
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -129,7 +160,6 @@ func wake(c chan struct{}) {
 func (r *Runner) loop(l Loop, wake <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	failures := 0
 	for {
 		select {
 		case <-r.ctx.Done():
@@ -150,11 +180,11 @@ func (r *Runner) loop(l Loop, wake <-chan struct{}) {
 			switch {
 			case err != nil && ctx.Err() != nil: // told to stop
 			case err != nil:
-				failures++
+				failures := r.note(l.Name, err)
 				delay = min(max(l.Every, maxDelay), max(l.Every, 100*time.Millisecond)<<min(failures-1, 16))
 				r.log.Error("loop failed", "loop", l.Name, "failures", failures, "next", delay, "error", err)
 			default:
-				failures = 0
+				r.note(l.Name, nil)
 				if more {
 					delay = 0
 				}

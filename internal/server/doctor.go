@@ -80,6 +80,7 @@ func (a *App) Doctor(ctx context.Context, lang string) []api.Finding {
 	defer cancel()
 	c := &checkup{a: a, ctx: ctx, zh: lang == "zh"}
 	c.process()
+	c.jobs()
 	if c.database() {
 		c.migrations()
 		c.suspense()
@@ -107,6 +108,23 @@ func (c *checkup) process() {
 	}
 	c.ok("process", say("Tollgate %s, up for %s, roles %s; it %s", "Tollgate %s，已运行 %s，角色 %s；它%s",
 		Version, time.Since(a.began).Round(time.Second), strings.Join(a.Config.Roles, ", "), c.render(role)))
+}
+
+// jobs tells of what is done behind the requests, and fails again and again.
+func (c *checkup) jobs() {
+	var ill []string
+	for _, f := range c.a.Jobs.Failing() {
+		if f.Times > 1 { // once may be the database's moment
+			why, _, _ := strings.Cut(f.Err.Error(), "\n") // of a panic, not the stack
+			ill = append(ill, c.render(say("%s, %d times in a row (%s)", "%s，连续 %d 次（%s）", f.Loop, f.Times, first(why, 300))))
+		}
+	}
+	if len(ill) == 0 {
+		c.ok("jobs", say("what is done behind the requests goes well", "后台任务均正常"))
+		return
+	}
+	c.ill("jobs", api.Warning, say("failing: %s", "失败：%s", strings.Join(ill, "; ")),
+		say("what the job does is late until it succeeds; the log has each failure with its cause", "在成功之前，该任务的工作会延误；日志中有每次失败及其原因"))
 }
 
 // engines tells which engine models are not installed. None has to be.

@@ -46,7 +46,7 @@ func TestDoctor(t *testing.T) {
 		x := startApp(t, change)
 		x.chat("fake", "")
 		x.flush()
-		for _, name := range []string{"process", "database", "migrations", "suspense", "ledger", "audit", "sealer key", "nodes", "models", "spool", "settlement",
+		for _, name := range []string{"process", "jobs", "database", "migrations", "suspense", "ledger", "audit", "sealer key", "nodes", "models", "spool", "settlement",
 			"keys", "catalogue", "targets", "disk", "open files"} {
 			en, zh := x.finding(name)
 			if len(en) != 1 || en[0].State == api.Bad || en[0].Detail == zh[0].Detail && name != "models" {
@@ -101,6 +101,20 @@ func TestDoctorFindsFaults(t *testing.T) {
 	exec(`INSERT INTO credit_lease (id, spool, epoch, kind, org, currency, budget, start, granted, spent, state, created) VALUES ('lse_x', 'spl_dead', 3, 'budget', 'org_x', 'USD', 'b', 0, 10, 1, 'open', 1)`)
 	x.want("nodes", api.Warning, "dead-host")
 	exec(`DELETE FROM credit_lease WHERE id = 'lse_x'`)
+
+	exec(`ALTER TABLE recommend_item RENAME TO hidden_item`)
+	waitFor(t, "a job to fail twice", func() bool {
+		x.Jobs.Wake("catalogue-recommend")
+		list := x.Jobs.Failing()
+		return len(list) == 1 && list[0].Times > 1
+	})
+	x.want("jobs", api.Warning, "catalogue-recommend, ")
+	exec(`ALTER TABLE hidden_item RENAME TO recommend_item`)
+	waitFor(t, "the job to succeed", func() bool {
+		x.Jobs.Wake("catalogue-recommend")
+		return len(x.Jobs.Failing()) == 0
+	})
+	x.want("jobs", api.Good, "well")
 
 	exec(`INSERT INTO migration (room, number, name, checksum, applied) VALUES ('settle', 9999, 'x', 'x', 0)`)
 	x.want("migrations", api.Bad, "settle/9999")
