@@ -283,12 +283,6 @@ func lock(tx *db.Tx, lines []line) (map[string]standing, error) {
 	return now, rows.Err()
 }
 
-// Ensure makes the account when it does not exist and returns its id.
-func Ensure(tx *db.Tx, a Account) (string, error) {
-	id := a.ID()
-	return id, create(tx, []line{{Posting{Account: a}, id}})
-}
-
 func create(tx *db.Tx, lines []line) error {
 	var ids, owners, purposes, currencies []string
 	var negative, folded, created []int64

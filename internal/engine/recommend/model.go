@@ -367,9 +367,6 @@ func (m *model) removeUser(n int32) {
 	m.gone++
 }
 
-// unlist takes an item out of the answers; it keeps its number and its history.
-func (m *model) unlist(n int32) { m.setItem(n, item{id: m.items[n].id}) }
-
 // size estimates the bytes that the model takes.
 func (m *model) size() int64 {
 	n := int64(cap(m.items))*280 + int64(cap(m.users))*120 + int64(m.pairs)*40

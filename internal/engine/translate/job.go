@@ -476,7 +476,9 @@ func (w *work) machines(ctx context.Context, batch []*unit) error {
 }
 
 // says reports whether a character tells the reader something.
-func says(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsSymbol(r) || isMark(r) }
+func says(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsSymbol(r) || isMark(r)
+}
 
 // hop translates sentences by one machine. A sentence whose marks do not come back as they went is translated again in
 // the pieces between them, which cannot lose them.
